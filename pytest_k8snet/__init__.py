@@ -1,0 +1,1 @@
+"""Proves that a cluster's network keeps the promises Kubernetes makes."""

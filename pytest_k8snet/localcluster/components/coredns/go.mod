@@ -1,0 +1,3 @@
+module build.invalid/coredns
+
+go 1.26.0
