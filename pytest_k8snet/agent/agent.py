@@ -1,0 +1,1397 @@
+"""Answers for a Pod, and asks for it: the one program that runs in the Pods.
+
+One file and the standard library of Python 3.9, so that it runs in any stock Python
+image. It judges nothing: it reports what it saw, in the words of ``model.Outcome``.
+
+    agent.py serve --name NAME --state DIR [--port main/tcp=8080 ...] [--loopback 0]
+    agent.py control [--name NAME] [--state DIR] [--container main]
+    agent.py facts --out FILE
+    agent.py probe '{"op": "connect", ...}'
+    agent.py tcp ADDRESS PORT | udp ADDRESS PORT [SIZE]
+    agent.py dns SERVER NAME TYPE [tcp] | lookup NAME
+"""
+
+# Wire formats are full of numbers; importing pathlib would cost 10 ms of every start.
+# ruff: noqa: PLR2004, PTH103, PTH105, PTH108, PTH110, PTH115, PTH118, PTH123
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import queue
+import signal
+import socket
+import struct
+import sys
+import threading
+import time
+from collections.abc import Callable  # noqa: TC003 - aliases are evaluated
+from typing import Any
+
+# Python 3.9 is the floor here, whatever the rest of the project asks for: aliases are
+# evaluated at run time, and socket.timeout is no TimeoutError before 3.10.
+Reply = dict[str, Any]
+TimedOut = (socket.timeout, TimeoutError)
+
+WORKERS = 256
+LINE = 65536
+BLOCK = 65536
+NO_PROGRESS = 4.0  # ARP gives up after 3.1 s: below that a dead hop looks like a drop
+IDLE_CLIENT = 30.0
+MAX_BULK = 256 << 20
+MAX_DATAGRAM = 65507  # what IPv4 can carry, whatever the loopback's MTU says
+
+# Linux's numbers: the socket module names only some of them.
+SOL_IP, SOL_IPV6 = 0, 41
+IP_PKTINFO, IP_MTU_DISCOVER, IP_RECVERR, IP_MTU = 8, 10, 11, 14
+IPV6_MTU_DISCOVER, IPV6_MTU, IPV6_RECVERR = 23, 24, 25
+IPV6_RECVPKTINFO, IPV6_PKTINFO, IPV6_DONTFRAG = 49, 50, 62
+PMTUDISC_WANT, PMTUDISC_DO = 1, 2
+
+CONNECTED, ANSWERED, REFUSED, RESET = "connected", "answered", "refused", "reset"
+TIMED_OUT, UNREACHABLE, TOO_BIG = "timed out", "unreachable", "too big"
+NAME_NOT_FOUND, ANSWERED_WRONGLY = "name not found", "answered wrongly"
+NOT_PROBED = "not probed"
+
+OUTCOME_OF_ERRNO = {
+    errno.ECONNREFUSED: REFUSED,
+    errno.ECONNRESET: RESET,
+    errno.ECONNABORTED: RESET,
+    errno.EPIPE: RESET,
+    errno.ETIMEDOUT: TIMED_OUT,
+    errno.EHOSTUNREACH: UNREACHABLE,
+    errno.ENETUNREACH: UNREACHABLE,
+    errno.EHOSTDOWN: UNREACHABLE,
+    errno.ENETDOWN: UNREACHABLE,
+    errno.ENOPROTOOPT: UNREACHABLE,  # ICMP protocol unreachable
+    errno.EACCES: UNREACHABLE,  # a prohibit route
+    errno.EINVAL: UNREACHABLE,  # a blackhole route
+    errno.EPERM: UNREACHABLE,  # dropped by the sender's own OUTPUT chain
+    errno.EADDRNOTAVAIL: UNREACHABLE,  # the address family is off in this Pod
+    errno.EAFNOSUPPORT: UNREACHABLE,
+    errno.EMSGSIZE: TOO_BIG,
+}
+
+
+class Stop(Exception):  # noqa: N818 - an answer, not an error
+    """Ends a probe with an outcome that is not an operating system error."""
+
+    def __init__(self, outcome: str, detail: str = "") -> None:
+        super().__init__(outcome, detail)
+        self.outcome = outcome
+        self.detail = detail
+
+
+# --- addresses ----------------------------------------------------------------------
+
+
+def plain(address: str) -> str:
+    """Give an address without its scope and without the IPv4-mapped prefix."""
+    address = address.partition("%")[0]
+    return address.removeprefix("::ffff:")
+
+
+def family_of(address: str) -> socket.AddressFamily:
+    """Give the family of a literal address; a name is a mistake of the caller."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    try:
+        socket.inet_pton(family, address.partition("%")[0])
+    except OSError:
+        raise ValueError(f"not an IP address: {address!r}") from None
+    return family
+
+
+def same_address(one: str, other: str) -> bool:
+    """Whether two spellings mean the same address."""
+    one, other = plain(one), plain(other)
+    family = family_of(one)
+    if family != family_of(other):
+        return False
+    return socket.inet_pton(family, one) == socket.inet_pton(family, other)
+
+
+def report_errors(sock: socket.socket, on: int) -> None:
+    """Have ICMP errors queued at the socket, with their type and their sender."""
+    if sock.family == socket.AF_INET6:
+        sock.setsockopt(SOL_IPV6, IPV6_RECVERR, on)
+    else:
+        sock.setsockopt(SOL_IP, IP_RECVERR, on)
+
+
+def forbid_fragments(sock: socket.socket, on: bool = True) -> None:
+    """Have DF set on what is sent, and EMSGSIZE when it does not fit."""
+    how = PMTUDISC_DO if on else PMTUDISC_WANT
+    if sock.family == socket.AF_INET6:
+        sock.setsockopt(SOL_IPV6, IPV6_MTU_DISCOVER, how)
+        sock.setsockopt(SOL_IPV6, IPV6_DONTFRAG, int(on))
+    else:
+        sock.setsockopt(SOL_IP, IP_MTU_DISCOVER, how)
+
+
+def icmp_error(sock: socket.socket) -> str:
+    """Read the ICMP error behind the last errno: "3/13 from 10.0.0.1", or ""."""
+    try:
+        sock.setblocking(False)  # after a reset there is nothing, and never will be
+        control = sock.recvmsg(512, 512, socket.MSG_ERRQUEUE)[1]
+    except OSError:
+        return ""
+    for level, kind, data in control:
+        if (level, kind) not in ((SOL_IP, IP_RECVERR), (SOL_IPV6, IPV6_RECVERR)):
+            continue
+        if len(data) < 24:
+            continue
+        origin, icmp_type, code = struct.unpack_from("=4xBBB", data)
+        if origin not in (2, 3):  # SO_EE_ORIGIN_ICMP, SO_EE_ORIGIN_ICMP6
+            continue
+        (family,) = struct.unpack_from("=H", data, 16)
+        sender = ""
+        if family == socket.AF_INET:
+            sender = socket.inet_ntop(socket.AF_INET, data[20:24])
+        elif family == socket.AF_INET6 and len(data) >= 40:
+            sender = plain(socket.inet_ntop(socket.AF_INET6, data[24:40]))
+        return f"{icmp_type}/{code} from {sender}"
+    return ""
+
+
+def route_to(address: str, port: int) -> tuple[tuple[Any, ...], int]:
+    """Give the own socket address and the MTU of the way there. Sends nothing."""
+    family = family_of(address)
+    with socket.socket(family, socket.SOCK_DGRAM) as sock:
+        sock.connect((address, port))
+        if family == socket.AF_INET6:
+            mtu = sock.getsockopt(SOL_IPV6, IPV6_MTU)
+        else:
+            mtu = sock.getsockopt(SOL_IP, IP_MTU)
+        return sock.getsockname(), mtu
+
+
+def read_line(sock: socket.socket, buffer: bytearray) -> bytes:
+    """Read up to a newline; what follows it stays in the buffer. b"" at the end."""
+    while b"\n" not in buffer:
+        data = sock.recv(LINE)
+        if not data:
+            return b""
+        buffer += data
+        if len(buffer) > 2 * LINE:
+            raise ValueError("no line end")
+    line, _, rest = bytes(buffer).partition(b"\n")
+    buffer[:] = rest
+    return line
+
+
+def content(seed: str, size: int) -> Any:
+    """Yield the bytes that both ends of a transfer know beforehand."""
+    import hashlib  # noqa: PLC0415 - 5 ms that only transfers need
+
+    block = hashlib.shake_256(seed.encode()).digest(BLOCK)
+    for number in range((size + BLOCK - 1) // BLOCK):
+        # No two blocks are alike: a lost or doubled one changes the digest.
+        part = struct.pack("!Q", number) + block[8:]
+        yield part[: size - number * BLOCK]
+
+
+def digest_of(parts: Any) -> str:
+    """Give the SHA-256 of all parts."""
+    import hashlib  # noqa: PLC0415
+
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(part)
+    return digest.hexdigest()
+
+
+# --- serving ------------------------------------------------------------------------
+
+
+def bind_socket(
+    family: socket.AddressFamily, kind: socket.SocketKind, address: str, port: int
+) -> socket.socket | None:
+    """Bind one socket; None when this IP family is not available here."""
+    try:
+        sock = socket.socket(family, kind)
+    except OSError:
+        return None
+    try:
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        if kind == socket.SOCK_STREAM and port:
+            # A restarted container finds its own port in TIME_WAIT.
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind((address, port))
+        if kind == socket.SOCK_STREAM:
+            sock.listen(1024)
+    except OSError as error:
+        sock.close()
+        if error.errno == errno.EADDRNOTAVAIL:
+            return None
+        raise
+    return sock
+
+
+def bind_families(
+    kind: socket.SocketKind, addresses: tuple[str, str], port: int
+) -> list[socket.socket]:
+    """Bind an IPv4 and an IPv6 socket to one port number, chosen by the kernel for 0.
+
+    The number that is free for one family may be taken in the other: then another
+    one is tried.
+    """
+    for attempt in range(20):
+        first = bind_socket(socket.AF_INET, kind, addresses[0], port)
+        number = first.getsockname()[1] if first else port
+        try:
+            second = bind_socket(socket.AF_INET6, kind, addresses[1], number)
+        except OSError:
+            if first:
+                first.close()
+            if port or attempt == 19:
+                raise
+            continue
+        return [sock for sock in (first, second) if sock]
+    return []
+
+
+class Server:
+    """The answering half of an agent."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.ports: dict[str, int] = {}
+        self.sockets: list[tuple[socket.socket, Callable[[socket.socket], None]]] = []
+
+    def open(self, name: str, port: int) -> None:
+        """Open the port called NAME/PROTOCOL in every IP family."""
+        label, _, protocol = name.partition("/")
+        addresses = ("127.0.0.1", "::1") if label == "loopback" else ("0.0.0.0", "::")  # noqa: S104
+        kind = socket.SOCK_DGRAM if protocol == "udp" else socket.SOCK_STREAM
+        loop = self.answer_datagrams if protocol == "udp" else self.accept
+        sockets = bind_families(kind, addresses, port)
+        if not sockets:
+            raise OSError(errno.EADDRNOTAVAIL, "no IP family is available")
+        self.ports[name] = sockets[0].getsockname()[1]
+        self.sockets += [(sock, loop) for sock in sockets]
+
+    def start(self) -> None:
+        """Answer on every open port, each in a thread."""
+        for sock, loop in self.sockets:
+            threading.Thread(target=loop, args=(sock,), daemon=True).start()
+
+    def accept(self, listener: socket.socket) -> None:
+        """Greet every client in a thread of its own."""
+        while True:
+            try:
+                client, peer = listener.accept()
+                threading.Thread(
+                    target=self.greet, args=(client, peer), daemon=True
+                ).start()
+            except (OSError, RuntimeError):
+                # Out of descriptors or threads: those who wait get their turn later.
+                time.sleep(0.05)
+
+    def greet(self, client: socket.socket, peer: tuple[Any, ...]) -> None:
+        """Hold one conversation. Whatever a client does, it only hurts itself."""
+        with client:
+            try:
+                client.settimeout(IDLE_CLIENT)
+                client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                self.converse(client, peer)
+            except (OSError, ValueError):
+                return
+
+    def converse(self, client: socket.socket, peer: tuple[Any, ...]) -> None:
+        buffer = bytearray()
+        line = read_line(client, buffer)
+        if not line:
+            return  # a readinessProbe of the kubelet, for one
+        request = json.loads(line)
+        local = client.getsockname()
+        client.sendall(self.identity(peer, local[0], local[1]) + b"\n")
+        size = request.get("bulk", 0) if isinstance(request, dict) else 0
+        if not isinstance(size, int) or not 0 < size <= MAX_BULK:
+            return
+        received = digest_of(receive_exactly(client, buffer, size))
+        client.sendall(json.dumps({"sha256": received}).encode() + b"\n")
+        for part in content("down", size):
+            client.sendall(part)
+
+    def identity(
+        self, peer: tuple[Any, ...], local: str, port: int, **more: Any
+    ) -> bytes:
+        """Say who answers, and whom it saw."""
+        seen = {"who": self.name, "peer": plain(peer[0]), "local": plain(local)}
+        return json.dumps({**seen, "port": port, **more}).encode()
+
+    def answer_datagrams(self, sock: socket.socket) -> None:
+        """Answer one datagram after the other, from the address that was dialled."""
+        if sock.family == socket.AF_INET6:
+            sock.setsockopt(SOL_IPV6, IPV6_RECVPKTINFO, 1)
+        else:
+            sock.setsockopt(SOL_IP, IP_PKTINFO, 1)
+        port = sock.getsockname()[1]
+        while True:
+            try:
+                data, control, _, peer = sock.recvmsg(65535, 256)
+                self.answer_datagram(sock, port, data, control, peer)
+            except (OSError, ValueError, struct.error):
+                continue
+
+    def answer_datagram(
+        self,
+        sock: socket.socket,
+        port: int,
+        data: bytes,
+        control: list[tuple[int, int, bytes]],
+        peer: tuple[Any, ...],
+    ) -> None:
+        request = json.loads(data.partition(b"\n")[0])
+        if not isinstance(request, dict):
+            return
+        local, source = dialled(control)
+        answer = self.identity(
+            peer, local, port, size=len(data), n=str(request.get("n", ""))[:32]
+        )
+        forbid_fragments(sock, bool(request.get("df")))
+        # Never longer than the question: nothing here amplifies.
+        full = (answer + b"\n").ljust(len(data))[: max(len(data), 1)]
+        try:
+            sock.sendmsg([full], source, 0, peer)
+        except OSError as error:
+            if error.errno != errno.EMSGSIZE:
+                raise
+            # The way back is narrower: say so, in something that does fit.
+            note = self.identity(peer, local, port, error="EMSGSIZE", size=len(data))
+            sock.sendmsg([note + b"\n"], source, 0, peer)
+
+
+def dialled(
+    control: list[tuple[int, int, bytes]],
+) -> tuple[str, list[tuple[int, int, bytes]]]:
+    """Give the address a datagram came to, and the control data to answer from it."""
+    for level, kind, data in control:
+        if (level, kind) == (SOL_IP, IP_PKTINFO):
+            own, header = data[4:8], data[8:12]
+            source = struct.pack("=I4s4s", 0, own, b"\0" * 4)
+            return socket.inet_ntop(socket.AF_INET, header), [(level, kind, source)]
+        if (level, kind) == (SOL_IPV6, IPV6_PKTINFO):
+            own = data[:16]
+            local = socket.inet_ntop(socket.AF_INET6, own)
+            # Only a link-local address needs its interface named.
+            link = data[16:20] if local.startswith("fe80") else b"\0" * 4
+            return local, [(level, kind, own + link)]
+    return "", []
+
+
+def receive_exactly(sock: socket.socket, buffer: bytearray, size: int) -> Any:
+    """Yield exactly SIZE bytes, those already in the buffer first."""
+    ready = bytes(buffer[:size])
+    del buffer[:size]
+    if ready:
+        yield ready
+    left = size - len(ready)
+    while left:
+        data = sock.recv(min(left, BLOCK))
+        if not data:
+            raise ConnectionResetError(errno.ECONNRESET, "closed early")
+        left -= len(data)
+        yield data
+
+
+def started(pid: int) -> str:
+    """Give the start time of a process: with its id it names one run of it."""
+    try:
+        with open(f"/proc/{pid}/stat", encoding="latin-1") as stat:
+            return stat.read().rpartition(")")[2].split()[19]
+    except (OSError, IndexError):
+        return ""
+
+
+def write_json(path: str, value: object) -> None:
+    """Write a file that is either whole or not there."""
+    partial = f"{path}.{os.getpid()}"
+    with open(partial, "w", encoding="utf-8") as out:
+        json.dump(value, out)
+    os.replace(partial, path)
+
+
+def serve(options: Options) -> int:
+    """Be the container's first process: answer until SIGTERM."""
+    path = os.path.join(options.text("state", "."), options.text("container", "main"))
+    path += ".json"
+    # Left by a container that was restarted: its ports are no longer ours.
+    if os.path.exists(path):
+        os.unlink(path)
+    # The first process of a container gets no default action for SIGTERM, and
+    # inherits orphans: ignoring SIGCHLD has the kernel reap them.
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: os._exit(0))
+    threading.stack_size(256 * 1024)
+    server = Server(options.text("name", ""))
+    for given in options.many("port"):
+        name, _, port = given.partition("=")
+        server.open(name, int(port or 0))
+    if options.has("loopback"):
+        server.open("loopback/tcp", int(options.text("loopback", "0")))
+    server.start()
+    state = {"name": server.name, "ports": server.ports, "pid": os.getpid()}
+    write_json(path, {**state, "started": started(os.getpid())})
+    print(f"k8snet agent serving {server.name}", flush=True)
+    while True:
+        signal.pause()
+
+
+# --- probing ------------------------------------------------------------------------
+
+
+class Probe:
+    """One request while it is worked on.
+
+    What is learnt goes into the reply at once, so that it is there however the probe
+    ends.
+    """
+
+    def __init__(self, request: dict[str, Any], state_dir: str, state: Reply) -> None:
+        self.request = request
+        self.state_dir = state_dir
+        self.state = state
+        self.begin = time.monotonic()
+        self.timeout = float(request.get("timeout") or 4.0)
+        self.after: Callable[[], None] | None = None
+        self.reply: Reply = {
+            "id": request.get("id"),
+            "outcome": NOT_PROBED,
+            "phase": "",
+            "detail": "",
+            "seconds": 0.0,
+            "own": "",
+            "who": "",
+            "peer": "",
+            "local": "",
+            "values": [],
+        }
+
+    def text(self, key: str, default: str | None = None) -> str:
+        """Give a field that must be a string."""
+        value = self.request.get(key)
+        if value is None or value == "":
+            if default is None:
+                raise ValueError(f"{key} is missing")
+            return default
+        if not isinstance(value, str):
+            raise TypeError(f"{key} is not a string: {value!r}")
+        return value
+
+    def number(self, key: str, default: int | None = None) -> int:
+        """Give a field that must be a number."""
+        value = self.request.get(key)
+        if value is None:
+            if default is None:
+                raise ValueError(f"{key} is missing")
+            return default
+        return int(value)
+
+    def phase(self, name: str) -> None:
+        """Note how far the probe has come."""
+        self.reply["phase"] = name
+
+    def left(self, most: float = 3600.0) -> float:
+        """Give the seconds that are left, at most MOST; there is always some."""
+        left = self.begin + self.timeout - time.monotonic()
+        if left <= 0:
+            raise Stop(TIMED_OUT, f"no answer within {self.timeout:g} s")
+        return min(left, most)
+
+    def address(self) -> str:
+        """Give the address to dial; a name is resolved as a program would."""
+        if self.request.get("address"):
+            return self.text("address")
+        self.phase("resolve")
+        return self.resolve(self.text("name"), self.text("family", ""))[0]
+
+    def resolve(self, name: str, family: str) -> list[str]:
+        """Ask the C library, which knows no deadline, in a thread of its own."""
+        wanted = {"ipv4": socket.AF_INET, "ipv6": socket.AF_INET6}.get(family, 0)
+        answers: list[Any] = []
+        done = threading.Event()
+
+        def ask() -> None:
+            try:
+                kind = socket.SOCK_STREAM
+                answers.append(socket.getaddrinfo(name, None, wanted, kind))
+            except (OSError, UnicodeError) as error:
+                answers.append(error)
+            done.set()
+
+        threading.Thread(target=ask, daemon=True).start()
+        if not done.wait(self.left()):
+            raise Stop(TIMED_OUT, f"no answer within {self.timeout:g} s")
+        answer = answers[0]
+        if isinstance(answer, socket.gaierror):
+            raise resolver_stop(answer)
+        if isinstance(answer, Exception):
+            raise answer
+        found = [plain(entry[4][0]) for entry in answer]
+        return list(dict.fromkeys(found))
+
+    def take_identity(self, data: bytes) -> Reply:
+        """Note who answered; anything but an agent's answer is a wrong one."""
+        try:
+            seen = json.loads(data)
+            self.reply["who"] = str(seen["who"])
+            self.reply["peer"] = str(seen["peer"])
+            self.reply["local"] = str(seen["local"])
+            self.reply["values"] = [str(seen["port"])]
+        except (ValueError, KeyError, TypeError):
+            shown = data[:80].decode("latin-1").strip()
+            raise Stop(ANSWERED_WRONGLY, f"not an agent: {shown!r}") from None
+        assert isinstance(seen, dict)
+        return seen
+
+
+def resolver_stop(error: socket.gaierror) -> Stop:
+    """Say what the C library's error means."""
+    names = {getattr(socket, n): n for n in dir(socket) if n.startswith("EAI_")}
+    detail = names.get(error.errno, str(error))
+    # glibc's EAI_ADDRFAMILY: the name exists, in the other family only.
+    if detail in ("EAI_NONAME", "EAI_NODATA", "EAI_ADDRFAMILY"):
+        return Stop(NAME_NOT_FOUND, detail)
+    if detail == "EAI_AGAIN":
+        return Stop(TIMED_OUT, detail)
+    if detail == "EAI_FAIL":
+        return Stop(ANSWERED_WRONGLY, detail)
+    return Stop(NOT_PROBED, detail)
+
+
+def dial(probe: Probe, address: str, most: float = 3600.0) -> socket.socket:
+    """Connect by TCP. The phase is "connect" until the handshake is over."""
+    probe.phase("connect")
+    probe.reply["address"] = plain(address)
+    sock = socket.socket(family_of(address), socket.SOCK_STREAM)
+    try:
+        source = probe.number("source_port", 0)
+        if source:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            sock.bind(("", source))
+        report_errors(sock, 1)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        sock.settimeout(probe.left(most))
+        sock.connect((address, probe.number("port")))
+        # Beyond the handshake TCP rides out a stray ICMP error, as any program's does.
+        report_errors(sock, 0)
+        probe.reply["own"] = plain(sock.getsockname()[0])
+    except BaseException as error:
+        if isinstance(error, OSError):
+            note_failure(probe, sock, error)
+        sock.close()
+        raise
+    return sock
+
+
+def note_failure(probe: Probe, sock: socket.socket, error: OSError) -> None:
+    """Keep what a failed socket still knows."""
+    own = plain(sock.getsockname()[0])
+    probe.reply["own"] = "" if own in ("0.0.0.0", "::") else own  # noqa: S104
+    if not isinstance(error, TimedOut):
+        probe.reply["icmp"] = icmp_error(sock)
+
+
+def exchange(
+    probe: Probe,
+    address: str,
+    payload: bytes,
+    accept: Callable[[bytes], Any | None],
+    df: bool = False,
+) -> Any:
+    """Send one datagram and wait for the answer that ACCEPT takes.
+
+    The socket is bound but not connected: an answer from another address, the mark
+    of an address translation that was not undone, is then seen, and named.
+    """
+    port = probe.number("port", 53)
+    probe.phase("connect")
+    probe.reply["address"] = plain(address)
+    own, _ = route_to(address, port)
+    probe.reply["own"] = plain(own[0])
+    strays: list[str] = []
+    with socket.socket(family_of(address), socket.SOCK_DGRAM) as sock:
+        sock.bind((own[0], probe.number("source_port", 0), *own[2:]))
+        report_errors(sock, 1)
+        if df:
+            forbid_fragments(sock)
+        try:
+            probe.phase("send")
+            sock.sendto(payload, (address, port))
+            probe.phase("receive")
+            while True:
+                sock.settimeout(probe.left())
+                data, sender = sock.recvfrom(65535)
+                if sender[1] != port or not same_address(sender[0], address):
+                    strays.append(f"{plain(sender[0])} port {sender[1]}")
+                    continue
+                found = accept(data)
+                if found is not None:
+                    return found
+        except (Stop, *TimedOut) as error:
+            if strays and (isinstance(error, TimedOut) or error.outcome == TIMED_OUT):
+                why = f"an answer came from {strays[0]}"
+                raise Stop(TIMED_OUT, why) from None
+            raise
+        except OSError as error:
+            note_failure(probe, sock, error)
+            raise
+
+
+def op_connect(probe: Probe) -> str:
+    """Connect and exchange a line (TCP), or exchange one datagram (UDP)."""
+    address = probe.address()
+    if probe.text("protocol", "tcp") == "udp":
+        greet_by_datagram(probe, address, probe.number("size", 0))
+        return CONNECTED
+    with dial(probe, address) as sock:
+        probe.phase("send")
+        sock.sendall(b"{}\n")
+        probe.phase("receive")
+        sock.settimeout(probe.left())
+        line = read_line(sock, bytearray())
+        if not line:
+            raise Stop(ANSWERED_WRONGLY, "closed without an answer")
+        probe.take_identity(line)
+        if probe.number("source_port", 0):
+            # Who closes first keeps the port pair in TIME_WAIT: let it be the server,
+            # or the next probe from this port could not be sent.
+            sock.settimeout(1)
+            try:
+                sock.recv(1)
+            except OSError:
+                return CONNECTED
+    return CONNECTED
+
+
+def greet_by_datagram(probe: Probe, address: str, size: int, df: bool = False) -> Reply:
+    """Exchange one datagram with an agent, padded to SIZE."""
+    # The nonce tells this answer from a late one to an earlier probe of this port.
+    nonce = os.urandom(6).hex()
+    question = json.dumps({"n": nonce, **({"df": True} if df else {})}).encode() + b"\n"
+    # The answer is never longer than the question, so leave it room.
+    payload = question.ljust(max(size, 400 if not df else 0))
+
+    def accept(data: bytes) -> Reply | None:
+        line = data.partition(b"\n")[0]
+        seen = probe.take_identity(line)
+        if seen.get("error"):
+            raise Stop(TOO_BIG, f"the way back: {seen['error']}")
+        if seen.get("n") != nonce:
+            return None
+        if len(data) != len(payload) or seen.get("size") != len(payload):
+            got = f"{len(data)} bytes for {len(payload)}"
+            raise Stop(ANSWERED_WRONGLY, got)
+        return seen
+
+    found: Reply = exchange(probe, address, payload, accept, df)
+    return found
+
+
+def op_full_size(probe: Probe) -> str:
+    """Exchange a datagram of exactly the path's MTU that no hop may fragment."""
+    address = probe.address()
+    probe.phase("connect")
+    _, mtu = route_to(address, probe.number("port"))
+    headers = 48 if ":" in address else 28
+    probe.reply["mtu"] = mtu
+    greet_by_datagram(probe, address, min(mtu - headers, MAX_DATAGRAM), df=True)
+    probe.reply["values"] = [str(mtu)]
+    return CONNECTED
+
+
+def op_bulk(probe: Probe) -> str:
+    """Send megabytes, have them confirmed, and take as many back."""
+    size = probe.number("bytes", 4 << 20)
+    if not 0 < size <= MAX_BULK:
+        raise ValueError(f"bytes out of range: {size}")
+    with dial(probe, probe.address(), NO_PROGRESS) as sock:
+        moved = 0
+        try:
+            probe.phase("send")
+            sock.sendall(json.dumps({"bulk": size}).encode() + b"\n")
+            for part in content("up", size):
+                moved += send_part(probe, sock, part)
+            probe.phase("receive")
+            moved = 0
+            moved = take_bulk(probe, sock, size)
+        except TimedOut:
+            done = f"{moved} of {size} bytes" if moved else "nothing"
+            verb = "sent" if probe.reply["phase"] == "send" else "received"
+            raise Stop(TIMED_OUT, f"no progress, {done} {verb}") from None
+    return CONNECTED
+
+
+def send_part(probe: Probe, sock: socket.socket, part: bytes) -> int:
+    """Send all of it; every step of the way has to make progress."""
+    view = memoryview(part)
+    while view:
+        sock.settimeout(probe.left(NO_PROGRESS))
+        view = view[sock.send(view) :]
+    return len(part)
+
+
+def take_bulk(probe: Probe, sock: socket.socket, size: int) -> int:
+    """Read the identity, the confirmation and the transfer back."""
+
+    class Patient:
+        """The socket, with a fresh time-out for every read."""
+
+        def recv(self, count: int) -> bytes:
+            sock.settimeout(probe.left(NO_PROGRESS))
+            return sock.recv(count)
+
+    reader: Any = Patient()
+    buffer = bytearray()
+    identity = read_line(reader, buffer)
+    if not identity:
+        raise Stop(ANSWERED_WRONGLY, "closed without an answer")
+    probe.take_identity(identity)
+    confirmed = read_line(reader, buffer).decode("latin-1")
+    if digest_of(content("up", size)) not in confirmed:
+        raise Stop(ANSWERED_WRONGLY, f"not the bytes that were sent: {confirmed!r}")
+    got = digest_of(receive_exactly(reader, buffer, size))
+    if got != digest_of(content("down", size)):
+        raise Stop(ANSWERED_WRONGLY, "not the bytes that the server sent")
+    return size
+
+
+# --- DNS ----------------------------------------------------------------------------
+
+TYPES = {"A": 1, "CNAME": 5, "PTR": 12, "TXT": 16, "AAAA": 28, "SRV": 33}
+RCODES = {1: "FORMERR", 2: "SERVFAIL", 3: "NXDOMAIN", 4: "NOTIMP", 5: "REFUSED"}
+EDNS = struct.pack("!BHHIH", 0, 41, 1232, 0, 0)
+Record = tuple[int, str]
+
+
+def encode_question(number: int, name: str, kind: int) -> bytes:
+    """Write a recursive question with EDNS0, so that answers of 1232 bytes fit."""
+    header = struct.pack("!6H", number, 0x0100, 1, 0, 0, 1)
+    labels = [label.encode("ascii") for label in name.rstrip(".").split(".") if label]
+    if any(len(label) > 63 for label in labels):
+        raise ValueError(f"a label of {name!r} is longer than 63")
+    encoded = b"".join(bytes([len(label)]) + label for label in labels) + b"\0"
+    return header + encoded + struct.pack("!2H", kind, 1) + EDNS
+
+
+def decode_name(message: bytes, offset: int) -> tuple[str, int]:
+    """Read a name, and say where the next field begins.
+
+    Pointers only ever lead backwards, so that no message makes this loop.
+    """
+    labels: list[str] = []
+    end, limit = -1, offset
+    while True:
+        length = message[offset]
+        if length >= 0xC0:
+            target = struct.unpack_from("!H", message, offset)[0] & 0x3FFF
+            end = offset + 2 if end < 0 else end
+            if target >= limit:
+                raise ValueError("a DNS name points forward")
+            offset = limit = target
+        elif length > 63:
+            raise ValueError("a DNS label of an unknown kind")
+        elif length == 0:
+            return ".".join(labels).lower(), end if end >= 0 else offset + 1
+        else:
+            label = message[offset + 1 : offset + 1 + length]
+            if len(label) < length:
+                raise ValueError("a DNS name ends early")
+            labels.append(label.decode("latin-1"))
+            offset += 1 + length
+
+
+def decode_record(message: bytes, offset: int) -> tuple[Record, int]:
+    """Read one record: its type and its value as text."""
+    _, offset = decode_name(message, offset)
+    kind, _, _, length = struct.unpack_from("!HHIH", message, offset)
+    offset += 10
+    data = message[offset : offset + length]
+    if len(data) < length:
+        raise ValueError("a DNS record ends early")
+    value = ""
+    if kind == TYPES["A"]:
+        value = socket.inet_ntop(socket.AF_INET, data)
+    elif kind == TYPES["AAAA"]:
+        value = socket.inet_ntop(socket.AF_INET6, data)
+    elif kind in (TYPES["CNAME"], TYPES["PTR"]):
+        value = decode_name(message, offset)[0]
+    elif kind == TYPES["SRV"]:
+        numbers = struct.unpack_from("!3H", data)
+        target = decode_name(message, offset + 6)[0]
+        value = "{} {} {} {}".format(*numbers, target)
+    elif kind == TYPES["TXT"]:
+        value = decode_text(data)
+    return (kind, value), offset + length
+
+
+def decode_text(data: bytes) -> str:
+    """Join the strings of a TXT record."""
+    parts, offset = [], 0
+    while offset < len(data):
+        parts.append(data[offset + 1 : offset + 1 + data[offset]])
+        offset += 1 + data[offset]
+    return b"".join(parts).decode("utf-8", "replace")
+
+
+def decode_answer(message: bytes) -> tuple[int, bool, list[Record]]:
+    """Read an answer: its rcode, whether it was cut, and its records."""
+    _, flags, questions, answers, _, _ = struct.unpack_from("!6H", message)
+    offset = 12
+    for _ in range(questions):
+        offset = decode_name(message, offset)[1] + 4
+    records: list[Record] = []
+    truncated = bool(flags & 0x0200)
+    for _ in range(answers):
+        try:
+            record, offset = decode_record(message, offset)
+        except (ValueError, IndexError, struct.error):
+            if truncated:
+                break  # cut in the middle of a record: what is whole is kept
+            raise
+        records.append(record)
+    return flags & 15, truncated, records
+
+
+def reverse_name(address: str) -> str:
+    """Give the name under which the PTR record of an address is found."""
+    packed = socket.inet_pton(family_of(address), address)
+    if len(packed) == 4:
+        return ".".join(str(byte) for byte in reversed(packed)) + ".in-addr.arpa"
+    return ".".join(reversed(packed.hex())) + ".ip6.arpa"
+
+
+def ask_by_stream(probe: Probe, server: str, question: bytes) -> bytes:
+    """Ask by TCP, where a length comes before every message."""
+    probe.request.setdefault("port", 53)
+    with dial(probe, server) as sock:
+        probe.phase("send")
+        sock.sendall(struct.pack("!H", len(question)) + question)
+        probe.phase("receive")
+        answer = b""
+        while len(answer) < 2 or len(answer) < 2 + struct.unpack("!H", answer[:2])[0]:
+            sock.settimeout(probe.left())
+            data = sock.recv(65535)
+            if not data:
+                raise Stop(ANSWERED_WRONGLY, "closed without an answer")
+            answer += data
+    return answer[2:]
+
+
+def op_dns(probe: Probe) -> str:
+    """Ask one name server one question."""
+    name, kind = probe.text("name"), TYPES[probe.text("type", "A").upper()]
+    if probe.request.get("reverse"):
+        name = reverse_name(name)
+    server = probe.text("server", "") or next(iter(resolv_conf("nameserver")), "")
+    number = struct.unpack("!H", os.urandom(2))[0]
+    question = encode_question(number, name, kind)
+    echo = question[12 : -len(EDNS)].lower()
+
+    def accept(data: bytes) -> bytes | None:
+        ours = data[:2] == question[:2] and len(data) >= 12 and data[2] & 0x80
+        return data if ours else None
+
+    if probe.text("transport", "udp") == "tcp":
+        answer = ask_by_stream(probe, server, question)
+        if accept(answer) is None:
+            raise Stop(ANSWERED_WRONGLY, "not an answer to this question")
+    else:
+        answer = exchange(probe, server, question, accept)
+    asked = answer[12 : 12 + len(echo)].lower()
+    # A server that cannot read the question may leave it out of its FORMERR.
+    if struct.unpack_from("!H", answer, 4)[0] and asked != echo:
+        raise Stop(ANSWERED_WRONGLY, "the answer repeats another question")
+    return judge_answer(probe, kind, answer)
+
+
+def judge_answer(probe: Probe, kind: int, message: bytes) -> str:
+    """Put a DNS answer into the reply."""
+    try:
+        rcode, truncated, records = decode_answer(message)
+    except (ValueError, IndexError, struct.error, OSError) as error:
+        raise Stop(ANSWERED_WRONGLY, f"not DNS: {error}") from None
+    if rcode == 3:
+        raise Stop(NAME_NOT_FOUND, "NXDOMAIN")
+    if rcode:
+        raise Stop(ANSWERED_WRONGLY, RCODES.get(rcode, f"rcode {rcode}"))
+    notes = ["TC"] if truncated else []
+    if kind != TYPES["CNAME"]:
+        notes += [f"CNAME {value}" for k, value in records if k == TYPES["CNAME"]]
+    probe.reply["detail"] = ", ".join(notes)
+    probe.reply["values"] = sorted({value for k, value in records if k == kind})
+    return ANSWERED
+
+
+def op_lookup(probe: Probe) -> str:
+    """Resolve a name as programs do, search path included."""
+    probe.phase("resolve")
+    found = probe.resolve(probe.text("name"), probe.text("family", ""))
+    probe.reply["values"] = sorted(found)
+    return ANSWERED
+
+
+# --- what the container sees of itself ----------------------------------------------
+
+
+def resolv_conf(keyword: str) -> list[str]:
+    """Give the words after a keyword of /etc/resolv.conf; the last search line wins."""
+    found: list[str] = []
+    with open("/etc/resolv.conf", encoding="utf-8", errors="replace") as lines:
+        for line in lines:
+            words = line.partition("#")[0].split()
+            if not words or words[0] != keyword:
+                continue
+            found = words[1:] if keyword == "search" else found + words[1:]
+    return found
+
+
+def hosts_of(name: str) -> list[str]:
+    """Give the addresses that /etc/hosts has for a name."""
+    found = []
+    with open("/etc/hosts", encoding="utf-8", errors="replace") as lines:
+        for line in lines:
+            words = line.partition("#")[0].lower().split()
+            if name.lower() in words[1:]:
+                found.append(words[0])
+    return found
+
+
+def interface_addresses() -> list[str]:
+    """Give every address of every interface but loopback and link-local ones.
+
+    By netlink, which needs no privilege and knows secondary addresses too.
+    """
+    found = []
+    for kind, data in netlink_dump(22, struct.pack("=BBBBI", 0, 0, 0, 0, 0)):
+        if kind != 20:  # RTM_NEWADDR
+            continue
+        family = data[0]
+        values = dict(attributes(data[8:]))
+        # With a peer address, IFA_ADDRESS is the peer's and IFA_LOCAL is ours.
+        packed = values.get(2) or values.get(1)
+        if packed and family in (socket.AF_INET, socket.AF_INET6):
+            found.append(socket.inet_ntop(family, packed))
+    hidden = ("127.", "169.254.", "::1", "fe8", "fe9", "fea", "feb")
+    return sorted(a for a in set(found) if a != "::1" and not a.startswith(hidden))
+
+
+def netlink_dump(kind: int, body: bytes) -> Any:
+    """Yield (type, payload) of every message of a route netlink dump."""
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 0) as sock:
+        sock.settimeout(2)
+        sock.send(struct.pack("=IHHII", 16 + len(body), kind, 0x301, 1, 0) + body)
+        while True:
+            data = sock.recv(1 << 18)
+            while len(data) >= 16:
+                length, found = struct.unpack_from("=IH", data)
+                if found == 3:  # NLMSG_DONE
+                    return
+                if found == 2 or length < 16:  # NLMSG_ERROR
+                    raise OSError("netlink refused the dump")
+                yield found, data[16:length]
+                data = data[(length + 3) & ~3 :]
+
+
+def attributes(data: bytes) -> Any:
+    """Yield (type, value) of netlink attributes."""
+    while len(data) >= 4:
+        length, kind = struct.unpack_from("=HH", data)
+        if length < 4:
+            return
+        yield kind, data[4:length]
+        data = data[(length + 3) & ~3 :]
+
+
+def default_interface() -> str:
+    """Give the interface of the default route, else eth0."""
+    for path, where, name in (
+        ("/proc/net/route", 1, 0),
+        ("/proc/net/ipv6_route", 1, 9),
+    ):
+        try:
+            with open(path, encoding="ascii") as lines:
+                rows = [line.split() for line in lines]
+        except OSError:
+            continue
+        for row in rows:
+            if len(row) <= max(where, name) or row[name] == "lo":
+                continue
+            if row[where] == "00000000" or (name == 9 and row[1] == "00"):
+                return row[name]
+    return "eth0"
+
+
+def interface_mtu(name: str) -> int:
+    """Give an interface's MTU."""
+    import fcntl  # noqa: PLC0415
+
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        wanted = struct.pack("16s16x", name.encode()[:15])
+        answer = fcntl.ioctl(sock.fileno(), 0x8921, wanted)  # SIOCGIFMTU
+    mtu: int = struct.unpack_from("16xi", answer)[0]
+    return mtu
+
+
+def init_addresses(directory: str) -> list[str]:
+    """Give the addresses that the init container saw."""
+    with open(os.path.join(directory, "init.json"), encoding="utf-8") as file:
+        return [str(address) for address in json.load(file)["addresses"]]
+
+
+FACTS: dict[str, Callable[[Probe], list[str]]] = {
+    "addresses": lambda _: interface_addresses(),
+    "hostname": lambda _: [socket.gethostname()],
+    "nameservers": lambda _: resolv_conf("nameserver"),
+    "search": lambda _: resolv_conf("search"),
+    "options": lambda _: resolv_conf("options"),
+    "hosts": lambda probe: hosts_of(probe.text("name")),
+    "netns": lambda _: [os.readlink("/proc/self/ns/net")],
+    "init-addresses": lambda probe: init_addresses(probe.state_dir),
+    "mtu": lambda probe: [
+        str(interface_mtu(probe.text("interface", "") or default_interface()))
+    ],
+    "interfaces": lambda _: sorted(name for _, name in socket.if_nameindex()),
+}
+
+
+def op_fact(probe: Probe) -> str:
+    """Report one thing that the container sees of itself."""
+    try:
+        probe.reply["values"] = FACTS[probe.text("field")](probe)
+    except OSError as error:
+        # Not seen is not the same as seen to be wrong.
+        raise Stop(NOT_PROBED, str(error)) from None
+    return ANSWERED
+
+
+def write_facts(options: Options) -> int:
+    """Write what an init container sees, for the main one to read."""
+    seen = {
+        "addresses": interface_addresses(),
+        "hostname": socket.gethostname(),
+        "nameservers": resolv_conf("nameserver"),
+        "netns": os.readlink("/proc/self/ns/net"),
+    }
+    write_json(options.text("out"), seen)
+    return 0
+
+
+# --- the remaining operations -------------------------------------------------------
+
+
+def op_bind(probe: Probe) -> str:
+    """Try to bind a port, and let it go again."""
+    address = probe.text("address", "0.0.0.0")  # noqa: S104
+    stream = probe.text("protocol", "tcp") == "tcp"
+    family = family_of(address)
+    kind = socket.SOCK_STREAM if stream else socket.SOCK_DGRAM
+    with socket.socket(family, kind) as sock:
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        try:
+            if stream:
+                # A listener still counts, a connection in TIME_WAIT does not.
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            sock.bind((address, probe.number("port")))
+            if stream:
+                sock.listen(1)
+        except OSError as error:
+            probe.reply["values"] = [errno.errorcode.get(error.errno or 0, str(error))]
+            return ANSWERED
+    probe.reply["values"] = ["bound"]
+    return ANSWERED
+
+
+def op_tls(probe: Probe) -> str:
+    """Connect, verify the certificate, and ask for a path."""
+    import ssl  # noqa: PLC0415 - 20 ms that only this needs
+
+    # Not create_default_context: since 3.13 that is strict about extensions which
+    # the certificate authorities of many clusters do not have.
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    try:
+        context.load_verify_locations(probe.text("ca_file"))
+    except OSError as error:
+        raise Stop(NOT_PROBED, f"{probe.text('ca_file')}: {error}") from None
+    address = probe.address()
+    name = probe.text("server_name", "") or probe.text("name", address)
+    with dial(probe, address) as sock:
+        probe.phase("tls")
+        sock.settimeout(probe.left())
+        try:
+            with context.wrap_socket(sock, server_hostname=name) as secured:
+                probe.reply["who"] = name
+                probe.reply["values"] = [ask_by_http(probe, secured, name)]
+        except ssl.SSLCertVerificationError as error:
+            raise Stop(ANSWERED_WRONGLY, error.verify_message) from None
+        except ssl.SSLError as error:
+            raise Stop(ANSWERED_WRONGLY, error.reason or str(error)) from None
+    return CONNECTED
+
+
+def ask_by_http(probe: Probe, sock: socket.socket, name: str) -> str:
+    """Give the HTTP status of one GET."""
+    probe.phase("send")
+    path = probe.text("path", "/version")
+    request = f"GET {path} HTTP/1.1\r\nHost: {name}\r\nConnection: close\r\n\r\n"
+    sock.sendall(request.encode())
+    probe.phase("receive")
+    sock.settimeout(probe.left())
+    words = read_line(sock, bytearray()).split()
+    if len(words) < 2 or not words[0].startswith(b"HTTP/"):
+        raise Stop(ANSWERED_WRONGLY, "not HTTP")
+    return words[1].decode("latin-1")
+
+
+def op_restart(probe: Probe) -> str:
+    """End the serve process of this container, after this has been answered."""
+    pid = int(probe.state.get("pid") or 0)
+    with open(f"/proc/{pid}/cmdline", "rb") as file:
+        words = file.read().split(b"\0")
+    if b"serve" not in words or started(pid) != probe.state.get("started"):
+        raise Stop(NOT_PROBED, f"process {pid} is not this agent's server")
+
+    def end() -> None:
+        # The reply has to get out of the container before everything in it ends.
+        time.sleep(0.1)
+        os.kill(pid, signal.SIGTERM)
+
+    probe.after = end
+    return ANSWERED
+
+
+OPS: dict[str, Callable[[Probe], str]] = {
+    "connect": op_connect,
+    "bulk": op_bulk,
+    "full-size": op_full_size,
+    "dns": op_dns,
+    "lookup": op_lookup,
+    "fact": op_fact,
+    "bind": op_bind,
+    "tls": op_tls,
+    "restart": op_restart,
+}
+
+
+def attempt(probe: Probe) -> None:
+    """Run a probe and put its outcome into the reply."""
+    try:
+        outcome, detail = OPS[probe.text("op")](probe), probe.reply["detail"]
+        probe.phase("")
+    except Stop as stop:
+        outcome, detail = stop.outcome, stop.detail
+    except TimedOut:
+        outcome, detail = TIMED_OUT, f"no answer within {probe.timeout:g} s"
+    except OSError as error:
+        number = error.errno or 0
+        outcome = OUTCOME_OF_ERRNO.get(number, NOT_PROBED)
+        detail = errno.errorcode.get(number, repr(error))
+        if number == errno.EADDRNOTAVAIL and probe.request.get("source_port"):
+            # The port pair is still in TIME_WAIT: that says nothing of the network.
+            outcome = NOT_PROBED
+    except Exception as error:  # noqa: BLE001 - our bug is never evidence
+        outcome, detail = NOT_PROBED, repr(error)
+    probe.reply["outcome"], probe.reply["detail"] = outcome, detail
+    probe.reply["seconds"] = round(time.monotonic() - probe.begin, 6)
+
+
+def run(request: Any, state_dir: str = "", state: Reply | None = None) -> Probe:
+    """Work on one request. Whatever it is, there is a reply."""
+    try:
+        probe = Probe(request, state_dir, state or {})
+    except (TypeError, ValueError, AttributeError) as error:
+        number = request.get("id") if isinstance(request, dict) else None
+        probe = Probe({"id": number}, state_dir, {})
+        probe.reply["detail"] = repr(error)
+        return probe
+    attempt(probe)
+    return probe
+
+
+# --- the control channel ------------------------------------------------------------
+
+
+class Control:
+    """Runs what comes in on stdin, many at a time, and writes replies to stdout."""
+
+    def __init__(self, state_dir: str, state: Reply) -> None:
+        self.state_dir = state_dir
+        self.state = state
+        self.waiting: queue.SimpleQueue[object] = queue.SimpleQueue()
+        self.lock = threading.Lock()
+        self.workers = 0
+        self.unfinished = 0
+
+    def write(self, value: object) -> None:
+        """Write one line; without a reader there is nothing left to do."""
+        line = json.dumps(value) + "\n"
+        with self.lock:
+            try:
+                sys.stdout.write(line)
+                sys.stdout.flush()
+            except OSError:
+                os._exit(0)
+
+    def submit(self, request: object) -> None:
+        """Have a request run; a worker is added while all of them are busy."""
+        with self.lock:
+            self.unfinished += 1
+            grow = self.workers < min(self.unfinished, WORKERS)
+            self.workers += grow
+        self.waiting.put(request)
+        if grow:
+            threading.Thread(target=self.work, daemon=True).start()
+
+    def work(self) -> None:
+        """Take one request after the other."""
+        while True:
+            probe = run(self.waiting.get(), self.state_dir, self.state)
+            self.write(probe.reply)
+            with self.lock:
+                self.unfinished -= 1
+            if probe.after:
+                probe.after()
+
+    def read(self) -> None:
+        """Take requests from stdin until it ends. Blank lines keep the stream alive."""
+        for line in sys.stdin.buffer:
+            if not line.strip():
+                continue
+            try:
+                requests = json.loads(line)["requests"]
+                for request in requests:
+                    self.submit(request)
+            except (ValueError, KeyError, TypeError) as error:
+                self.write({"error": f"not a message: {error!r}"})
+
+
+def await_state(directory: str, container: str) -> Reply:
+    """Wait for the server of this container to say that it listens."""
+    path = os.path.join(directory, container + ".json")
+    end = time.monotonic() + 10
+    while time.monotonic() < end:
+        try:
+            with open(path, encoding="utf-8") as file:
+                state: Reply = json.load(file)
+            # A file may be left from before the container was restarted.
+            if state["started"] == started(state["pid"]):
+                return state
+        except (OSError, ValueError, KeyError):
+            pass
+        time.sleep(0.02)
+    raise SystemExit(f"no server said in {path} that it listens")
+
+
+def control(options: Options) -> int:
+    """Be the controller's hands here until it closes stdin."""
+    threading.stack_size(256 * 1024)
+    directory = options.text("state", "")
+    state: Reply = {}
+    if directory:
+        state = await_state(directory, options.text("container", "main"))
+    worker = Control(directory, state)
+    name = options.text("name", "") or state.get("name", "")
+    worker.write({"hello": 1, "name": name, "ports": state.get("ports", {})})
+    worker.read()
+    # Workers that still wait for a dead peer must not keep the process alive.
+    os._exit(0)
+
+
+# --- the command line ---------------------------------------------------------------
+
+
+class Options:
+    """The ``--name value`` pairs and the words; argparse would cost 10 ms a start."""
+
+    def __init__(self, arguments: list[str]) -> None:
+        self.words: list[str] = []
+        self.pairs: list[tuple[str, str]] = []
+        rest = iter(arguments)
+        for argument in rest:
+            if argument.startswith("--"):
+                name, equals, value = argument[2:].partition("=")
+                self.pairs.append((name, value if equals else next(rest, "")))
+            else:
+                self.words.append(argument)
+
+    def many(self, name: str) -> list[str]:
+        """Give every value of an option."""
+        return [value for key, value in self.pairs if key == name]
+
+    def has(self, name: str) -> bool:
+        """Whether an option was given."""
+        return bool(self.many(name))
+
+    def text(self, name: str, default: str | None = None) -> str:
+        """Give the last value of an option."""
+        found = self.many(name)
+        if not found and default is None:
+            raise SystemExit(f"--{name} is missing")
+        return found[-1] if found else default or ""
+
+
+def by_hand(command: str, words: list[str]) -> Reply:
+    """Make the request that a person spelled as words."""
+    if command == "dns":
+        server, name, kind, *transport = words
+        tcp = "tcp" if transport else "udp"
+        return {"op": "dns", "server": server, "name": name, "type": kind} | {
+            "transport": tcp
+        }
+    if command == "lookup":
+        return {"op": "lookup", "name": words[0], "timeout": 25}
+    address, port, *size = words
+    return {
+        "op": "connect",
+        "protocol": command,
+        "address": address,
+        "port": int(port),
+        "size": int(size[0]) if size else 0,
+    }
+
+
+def sentence(reply: Reply) -> str:
+    """Say in one line what a probe saw."""
+    said = f"{reply['outcome']} ({reply['seconds'] * 1000:.1f} ms)"
+    if reply["phase"]:
+        said += f" in phase {reply['phase']}"
+    if reply["detail"]:
+        said += f": {reply['detail']}"
+    if reply.get("icmp"):
+        said += f" (ICMP {reply['icmp']})"
+    if reply["outcome"] == CONNECTED:
+        local, port = reply["local"], reply["values"][0]
+        return f"{said}: {reply['who']} at {local} port {port} saw {reply['peer']}"
+    return " ".join([said, *reply["values"]])
+
+
+def probe_by_hand(command: str, words: list[str]) -> int:
+    """Run one probe for a person."""
+    try:
+        request = json.loads(words[0]) if command == "probe" else None
+        request = request or by_hand(command, words)
+    except (ValueError, IndexError):
+        raise SystemExit(__doc__) from None
+    reply = run(request).reply
+    print(json.dumps(reply) if command == "probe" else sentence(reply), flush=True)
+    return 0 if reply["outcome"] in (CONNECTED, ANSWERED) else 1
+
+
+def main(arguments: list[str]) -> int:
+    """Run a command."""
+    command, options = (arguments or [""])[0], Options(arguments[1:])
+    commands = {"serve": serve, "control": control, "facts": write_facts}
+    if command in commands:
+        return commands[command](options)
+    if command in ("probe", "tcp", "udp", "dns", "lookup"):
+        return probe_by_hand(command, options.words)
+    raise SystemExit(__doc__)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
