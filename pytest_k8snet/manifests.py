@@ -1,0 +1,430 @@
+"""The Kubernetes objects of a lab, as plain dicts. Pure.
+
+Every Pod but the host-network ones meets the *restricted* Pod Security level, and
+nothing here needs an image of ours: the agent comes in a ConfigMap and runs in any
+Python image.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pytest_k8snet.model import Actor, Family, Protocol, Role
+
+if TYPE_CHECKING:
+    from pytest_k8snet.model import ClusterFacts, Node, Service
+
+MANAGED_BY = "app.kubernetes.io/managed-by"
+US = "pytest-k8snet"
+RUN = "k8snet.io/run"
+EXPIRES = "k8snet.io/expires"
+LABEL = "k8snet.io/"
+"""What the rules call ``rank`` or ``growing`` is ``k8snet.io/rank`` on the Pods."""
+
+NAMESPACE_OF = {
+    Role.CLIENT: "client",
+    Role.SPARE: "client",
+    Role.SERVER: "server",
+    Role.UNREADY: "server",
+    Role.HOST: "host",
+    Role.EDGE: "host",
+}
+PRIVILEGED = "host"
+NEVER = "k8snet.io/never"
+
+CODE = "/k8snet/agent.py"
+STATE = "/k8snet-state"
+CA = "/k8snet-ca/ca.crt"
+NOBODY = 65534
+FEW = 4
+"""How many servers stand behind the Services that must use all of their backends."""
+
+# Fixed in a network namespace of its own; on the Node's, the kernel chooses.
+PORTS = {"main/tcp": 8080, "main/udp": 8080}
+SIBLING_PORTS = {"main/tcp": 8081, "main/udp": 8081}
+SERVER_PORTS = {"other/udp": 8084, "second/tcp": 8086}
+LOOPBACK_PORT = 8088
+ANY_PORT = {"main/tcp": 0, "main/udp": 0}
+
+
+@dataclass(frozen=True)
+class LabSpec:
+    """What the objects of one run have in common.
+
+    Attributes:
+        run: the run's id, in every name and label.
+        prefix: what the namespaces' names begin with.
+        image: a Python image, >= 3.9.
+        agent: the agent's source.
+        expires: seconds since the epoch after which anybody may sweep.
+        tolerations: of every Pod.
+        host_port: the hostPort of the run.
+
+    """
+
+    run: str
+    prefix: str
+    image: str
+    agent: str
+    expires: int
+    tolerations: tuple[dict[str, Any], ...] = ({"operator": "Exists"},)
+    host_port: int = 0
+
+    def namespace(self, key: str) -> str:
+        """Name one of the run's namespaces."""
+        return f"{self.prefix}-{self.run}-{key}"
+
+
+def labels(spec: LabSpec) -> dict[str, str]:
+    """Give the labels by which everything of a run is found and removed."""
+    return {MANAGED_BY: US, RUN: spec.run}
+
+
+def namespace(spec: LabSpec, key: str) -> dict[str, Any]:
+    """Make a namespace at the Pod Security level that its Pods meet."""
+    level = "privileged" if key == PRIVILEGED else "restricted"
+    return {
+        "apiVersion": "v1",
+        "kind": "Namespace",
+        "metadata": {
+            "name": spec.namespace(key),
+            "labels": labels(spec)
+            | {
+                f"pod-security.kubernetes.io/{mode}": level
+                for mode in ("enforce", "audit", "warn")
+            },
+            "annotations": {EXPIRES: str(spec.expires)},
+        },
+    }
+
+
+def agent_config_map(spec: LabSpec) -> dict[str, Any]:
+    """Make the ConfigMap that carries the agent."""
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": "k8snet-agent", "labels": labels(spec)},
+        "data": {"agent.py": spec.agent},
+    }
+
+
+def ports_of(role: Role, rank: int, container: str = "main") -> dict[str, int]:
+    """Give the ports that a container listens on, by name and protocol."""
+    if role is Role.HOST:
+        return ANY_PORT
+    if container == "sibling":
+        return SIBLING_PORTS
+    if role is Role.SERVER:
+        # The named port differs from server to server, as rules require.
+        alt = 8082 + rank % 2
+        return PORTS | SERVER_PORTS | {"alt/tcp": alt, "alt/udp": alt}
+    return PORTS
+
+
+def pod_name(role: Role, rank: int) -> str:
+    """Name a Pod by what it plays and where its Node stands in the order."""
+    return f"{role}-{rank}"
+
+
+def pod(spec: LabSpec, role: Role, rank: int, facts: ClusterFacts) -> dict[str, Any]:
+    """Make the Pod that plays a role on the Node of that rank."""
+    node = facts.nodes[rank]
+    siblings = role in {Role.CLIENT, Role.EDGE}
+    body: dict[str, Any] = {
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "terminationGracePeriodSeconds": 0,
+        "restartPolicy": "Always",
+        "tolerations": list(spec.tolerations),
+        "affinity": _on(node),
+        "securityContext": _pod_security(),
+        "containers": [_container(spec, role, rank, node, "main", facts)],
+        "volumes": _volumes(),
+    }
+    if siblings:
+        sidecar = _container(spec, role, rank, node, "sibling", facts)
+        body["initContainers"] = [
+            *([_init_container(spec)] if role is Role.EDGE else []),
+            {**sidecar, "restartPolicy": "Always"},
+        ]
+    body |= _PECULIAR.get(role, lambda *_: {})(spec, rank, facts)
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {
+            "name": pod_name(role, rank),
+            "labels": labels(spec) | pod_labels(role, rank),
+        },
+        "spec": body,
+    }
+
+
+def pod_labels(role: Role, rank: int) -> dict[str, str]:
+    """Give the labels that the Services select by, as they are at the start."""
+    chosen = {"role": str(role), "rank": str(rank)}
+    if role is Role.SERVER:
+        chosen |= {"few": "yes"} if rank < FEW else {}
+        chosen |= (
+            {"growing": "yes", "moving": "yes", "mixed": "yes"} if not rank else {}
+        )
+        chosen |= {"shrinking": "yes"} if rank < 2 else {}  # noqa: PLR2004 - a pair
+    if role is Role.UNREADY:
+        chosen |= {"mixed": "yes"}
+    return {LABEL + key: value for key, value in chosen.items()}
+
+
+def _on(node: Node) -> dict[str, Any]:
+    # As a DaemonSet does it: through the scheduler, so that what keeps other Pods
+    # away from the Node is seen, and is reported as the reason.
+    term = {
+        "matchFields": [
+            {"key": "metadata.name", "operator": "In", "values": [node.name]}
+        ]
+    }
+    required = {"nodeSelectorTerms": [term]}
+    return {
+        "nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": required}
+    }
+
+
+def _pod_security() -> dict[str, Any]:
+    return {
+        "runAsNonRoot": True,
+        "runAsUser": NOBODY,
+        "runAsGroup": NOBODY,
+        "fsGroup": NOBODY,
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }
+
+
+def _volumes() -> list[dict[str, Any]]:
+    return [
+        {"name": "agent", "configMap": {"name": "k8snet-agent"}},
+        {"name": "ca", "configMap": {"name": "kube-root-ca.crt", "optional": True}},
+        {"name": "state", "emptyDir": {}},
+    ]
+
+
+def _base_container(spec: LabSpec, name: str, arguments: list[str]) -> dict[str, Any]:
+    return {
+        "name": name,
+        "image": spec.image,
+        "imagePullPolicy": "IfNotPresent",
+        "command": ["python3", "-u", CODE, *arguments],
+        "resources": {"requests": {"cpu": "1m", "memory": "16Mi"}},
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "capabilities": {"drop": ["ALL"]},
+            "readOnlyRootFilesystem": True,
+        },
+        "volumeMounts": [
+            {"name": "agent", "mountPath": "/k8snet", "readOnly": True},
+            {"name": "ca", "mountPath": "/k8snet-ca", "readOnly": True},
+            {"name": "state", "mountPath": STATE},
+        ],
+    }
+
+
+def _init_container(spec: LabSpec) -> dict[str, Any]:
+    return _base_container(spec, "init", ["facts", "--out", f"{STATE}/init.json"])
+
+
+def _container(  # noqa: PLR0913 - what a container differs by
+    spec: LabSpec, role: Role, rank: int, node: Node, name: str, facts: ClusterFacts
+) -> dict[str, Any]:
+    ports = ports_of(role, rank, name)
+    arguments = ["serve", "--name", str(Actor(role, node.name, name))]
+    arguments += ["--container", name, "--state", STATE]
+    for port, number in ports.items():
+        arguments += ["--port", f"{port}={number}"]
+    if name == "main" and role in {Role.SERVER, Role.HOST}:
+        number = 0 if role is Role.HOST else LOOPBACK_PORT
+        arguments += ["--loopback", str(number)]
+    made = _base_container(spec, name, arguments)
+    if role is Role.HOST:
+        return made
+    made["ports"] = [
+        {
+            "name": _port_name(port),
+            "containerPort": number,
+            "protocol": port.split("/")[1].upper(),
+        }
+        for port, number in ports.items()
+    ]
+    if role is Role.EDGE:
+        made["ports"] += _host_ports(spec, node, name, facts)
+    if name == "main":
+        made["readinessProbe"] = {
+            "tcpSocket": {"port": ports["main/tcp"]},
+            "periodSeconds": 1,
+            "timeoutSeconds": 2,
+        }
+    return made
+
+
+def _port_name(port: str) -> str:
+    name, protocol = port.split("/")
+    return name if protocol == "tcp" else f"{name}-udp"
+
+
+HOST_PORT_OWNERS = {
+    (Protocol.TCP, Family.IPV4): "main",
+    (Protocol.UDP, Family.IPV4): "sibling",
+    (Protocol.TCP, Family.IPV6): "sibling",
+    (Protocol.UDP, Family.IPV6): "main",
+}
+"""One number, four owners: the same port differs by protocol and by hostIP."""
+
+
+def _host_ports(
+    spec: LabSpec, node: Node, container: str, facts: ClusterFacts
+) -> list[dict[str, Any]]:
+    made = []
+    for address in node.addresses:
+        family = Family.IPV6 if ":" in address else Family.IPV4
+        if family not in facts.families:
+            continue
+        for protocol in Protocol:
+            if HOST_PORT_OWNERS[protocol, family] != container:
+                continue
+            inside = ports_of(Role.EDGE, 0, container)[f"main/{protocol}"]
+            made.append(
+                {
+                    "name": f"host-{protocol}-{family[2:]}",
+                    "containerPort": inside,
+                    "hostPort": spec.host_port,
+                    "hostIP": address,
+                    "protocol": protocol.upper(),
+                }
+            )
+    return made
+
+
+def _server(spec: LabSpec, rank: int, _: ClusterFacts) -> dict[str, Any]:
+    del spec
+    return {"hostname": f"server-{rank}", "subdomain": "headless"}
+
+
+def _host(spec: LabSpec, rank: int, _: ClusterFacts) -> dict[str, Any]:
+    del spec, rank
+    return {"hostNetwork": True, "dnsPolicy": "ClusterFirstWithHostNet"}
+
+
+def _edge(spec: LabSpec, rank: int, facts: ClusterFacts) -> dict[str, Any]:
+    del rank
+    config = {
+        "nameservers": list(facts.dns_addresses[:1]),
+        "searches": [f"{spec.namespace('server')}.svc.{facts.domain}"],
+        "options": [{"name": "ndots", "value": "2"}, {"name": "edns0"}],
+    }
+    return {"dnsPolicy": "None", "dnsConfig": config}
+
+
+def _spare(spec: LabSpec, rank: int, _: ClusterFacts) -> dict[str, Any]:
+    del spec, rank
+    return {"dnsPolicy": "Default"}
+
+
+def _unready(spec: LabSpec, rank: int, _: ClusterFacts) -> dict[str, Any]:
+    del spec, rank
+    return {"readinessGates": [{"conditionType": NEVER}]}
+
+
+_PECULIAR = {
+    Role.SERVER: _server,
+    Role.HOST: _host,
+    Role.EDGE: _edge,
+    Role.SPARE: _spare,
+    Role.UNREADY: _unready,
+}
+
+
+def services(
+    spec: LabSpec, wanted: Service, facts: ClusterFacts
+) -> list[dict[str, Any]]:
+    """Make a Service; with ``per_node``, one for the server on each Node."""
+    if not wanted.per_node:
+        return [_service(spec, wanted, wanted.name, facts)]
+    return [
+        _service(spec, wanted, f"{wanted.name}-{rank}", facts, str(rank))
+        for rank in range(len(facts.nodes))
+    ]
+
+
+def _service(
+    spec: LabSpec,
+    wanted: Service,
+    name: str,
+    facts: ClusterFacts,
+    rank: str | None = None,
+) -> dict[str, Any]:
+    body: dict[str, Any] = dict(wanted.spec)
+    if wanted.external_name:
+        target = wanted.external_name.format(domain=facts.domain)
+        body |= {"type": "ExternalName", "externalName": target}
+    else:
+        body |= {
+            "ipFamilyPolicy": "PreferDualStack",
+            "ports": [_service_port(*port) for port in wanted.ports],
+        }
+    if wanted.headless:
+        body["clusterIP"] = "None"
+    if wanted.selector is not None and not wanted.external_name:
+        chosen = {"role": str(Role.SERVER)} if not _any_role(wanted) else {}
+        chosen |= {key: str(value) for key, value in wanted.selector}
+        chosen |= {"rank": rank} if rank is not None else {}
+        body["selector"] = {LABEL + key: value for key, value in chosen.items()}
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": name, "labels": labels(spec)},
+        "spec": body,
+    }
+
+
+def _any_role(wanted: Service) -> bool:
+    return any(key in {"role", "mixed"} for key, _ in wanted.selector or ())
+
+
+def _service_port(
+    name: str, port: int, target: int | str, protocol: Protocol
+) -> dict[str, Any]:
+    return {
+        "name": name,
+        "port": port,
+        "targetPort": target,
+        "protocol": protocol.upper(),
+    }
+
+
+def endpoint_slice(
+    spec: LabSpec, wanted: Service, family: Family, addresses: tuple[str, ...]
+) -> dict[str, Any]:
+    """Make the EndpointSlice of a Service without selector, by hand."""
+    return {
+        "apiVersion": "discovery.k8s.io/v1",
+        "kind": "EndpointSlice",
+        "metadata": {
+            "name": f"{wanted.name}-{family}",
+            "labels": labels(spec)
+            | {
+                "kubernetes.io/service-name": wanted.name,
+                "endpointslice.kubernetes.io/managed-by": US,
+            },
+        },
+        "addressType": "IPv6" if family is Family.IPV6 else "IPv4",
+        "endpoints": [
+            {"addresses": [a], "conditions": {"ready": True}} for a in addresses
+        ],
+        "ports": [
+            {"name": name, "port": target, "protocol": protocol.upper()}
+            for name, _, target, protocol in wanted.ports
+        ],
+    }
+
+
+def describe(objects: list[dict[str, Any]]) -> str:
+    """Write objects one below the other, as ``kubectl apply -f`` reads them."""
+    return "\n---\n".join(json.dumps(one, indent=2) for one in objects)

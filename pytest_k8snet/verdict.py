@@ -1,0 +1,175 @@
+"""Judges: pure functions from observations to a verdict.
+
+Each names the outcomes it accepts. None tests for "not success": a probe that was
+not executed is never evidence (:func:`judged` sees to it for all of them).
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import TYPE_CHECKING
+
+from pytest_k8snet.model import NO_ANSWER, Outcome, Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from pytest_k8snet.model import Judge, Observation, Observations
+
+MOST_PEERS_NAMED = 3
+
+
+def judged(judge: Judge, seen: Observations) -> Verdict:
+    """Apply a judge to what was probed, and keep what was not as unjudged."""
+    missing = tuple(o for o in seen if o.outcome is Outcome.NOT_PROBED)
+    probed = tuple(o for o in seen if o.outcome is not Outcome.NOT_PROBED)
+    verdict = judge(probed) if probed else Verdict()
+    return Verdict(
+        violations=verdict.violations,
+        unjudged=verdict.unjudged + missing,
+        note=verdict.note,
+    )
+
+
+def each(
+    conforms: Callable[[Observation], bool],
+    applies: Callable[[Observation], bool] = lambda _: True,
+) -> Judge:
+    """Judge every observation by itself.
+
+    Args:
+        conforms: whether one observation conforms.
+        applies: whether it says anything; those that do not are unjudged.
+
+    """
+
+    def judge(seen: Observations) -> Verdict:
+        telling = [o for o in seen if applies(o)]
+        return Verdict(
+            violations=tuple(o for o in telling if not conforms(o)),
+            unjudged=tuple(o for o in seen if not applies(o)),
+        )
+
+    return judge
+
+
+def is_connected(seen: Observation) -> bool:
+    """Whether data went both ways, and with whom the rule named."""
+    return (
+        seen.outcome is Outcome.CONNECTED
+        and (not seen.may_answer or seen.answered_by in seen.may_answer)
+        and (not seen.expected or set(seen.values) == set(seen.expected))
+    )
+
+
+def is_answered(seen: Observation) -> bool:
+    """Whether the answer is exactly the expected one, in any order."""
+    return seen.outcome is Outcome.ANSWERED and sorted(seen.values) == sorted(
+        seen.expected
+    )
+
+
+def is_silent(seen: Observation) -> bool:
+    """Whether nobody served the connection."""
+    return seen.outcome in NO_ANSWER
+
+
+def is_refused(seen: Observation) -> bool:
+    """Whether the connection was refused, by a reset or an ICMP error."""
+    return seen.outcome is Outcome.REFUSED
+
+
+def is_unknown_name(seen: Observation) -> bool:
+    """Whether the name server said that the name does not exist."""
+    return seen.outcome is Outcome.NAME_NOT_FOUND
+
+
+def keeps_source(seen: Observation) -> bool:
+    """Whether the server saw one of the client's own addresses."""
+    return seen.peer in seen.source_addresses
+
+
+def keeps_destination(seen: Observation) -> bool:
+    """Whether the server was reached at the address that was dialled."""
+    return seen.local == seen.dialled.rpartition(" ")[0]
+
+
+def _connected(seen: Observation) -> bool:
+    return seen.outcome is Outcome.CONNECTED
+
+
+all_connected: Judge = each(is_connected)
+all_answered: Judge = each(is_answered)
+all_refused: Judge = each(is_refused)
+all_silent: Judge = each(is_silent)
+all_unknown: Judge = each(is_unknown_name)
+source_preserved: Judge = each(keeps_source, applies=_connected)
+connected_and_source_preserved: Judge = each(
+    lambda o: is_connected(o) and keeps_source(o)
+)
+destination_preserved: Judge = each(keeps_destination, applies=_connected)
+
+
+def by_source(seen: Iterable[Observation]) -> dict[str, list[Observation]]:
+    """Group observations by who asked."""
+    groups: dict[str, list[Observation]] = defaultdict(list)
+    for one in seen:
+        groups[str(one.probe.source)].append(one)
+    return groups
+
+
+def every_backend(seen: Observations) -> Verdict:
+    """Every identity that may answer does, for every source."""
+    violations = [o for o in seen if not is_connected(o)]
+    missed = []
+    for source, group in by_source(seen).items():
+        absent = set(group[0].may_answer) - {o.answered_by for o in group}
+        if absent and not any(o in violations for o in group):
+            violations.append(group[-1])
+            missed.append(
+                f"{', '.join(sorted(absent))} got none of {len(group)} from {source}"
+            )
+    return Verdict(violations=tuple(violations), note="; ".join(missed))
+
+
+def sticks(seen: Observations) -> Verdict:
+    """All connections of one source are answered by one backend."""
+    violations = [o for o in seen if not is_connected(o)]
+    notes = []
+    for source, group in by_source(seen).items():
+        peers = sorted({o.answered_by for o in group if is_connected(o)})
+        if len(peers) > 1:
+            first = next(o.answered_by for o in group if is_connected(o))
+            violations += [
+                o for o in group if is_connected(o) and o.answered_by != first
+            ]
+            named = ", ".join(peers[:MOST_PEERS_NAMED])
+            notes.append(f"{source} was answered by {named}")
+    return Verdict(violations=tuple(violations), note="; ".join(notes))
+
+
+def all_unique(seen: Observations) -> Verdict:
+    """No address has two owners; the values are "address owner"."""
+    owners: dict[str, str] = {}
+    clashes = []
+    notes = []
+    for one in seen:
+        for value in one.values:
+            address, _, owner = value.partition(" ")
+            first = owners.setdefault(address, owner)
+            if first != owner:
+                clashes.append(one)
+                notes.append(f"{address} is both {first} and {owner}")
+    return Verdict(violations=tuple(clashes), note="; ".join(notes))
+
+
+def settled(until: Callable[[Observation], bool]) -> Judge:
+    """Judge the last observation of every cell of a rule that watches a change."""
+
+    def judge(seen: Observations) -> Verdict:
+        verdict = each(until)(seen)
+        times = [o.after for o in seen if o.after is not None and until(o)]
+        note = f"shown everywhere after {max(times):.2f} s" if times else ""
+        return Verdict(violations=verdict.violations, note=note)
+
+    return judge
