@@ -12,7 +12,7 @@ image. It judges nothing: it reports what it saw, in the words of ``model.Outcom
 """
 
 # Wire formats are full of numbers; importing pathlib would cost 10 ms of every start.
-# ruff: noqa: PLR2004, PTH103, PTH105, PTH108, PTH110, PTH115, PTH118, PTH123
+# ruff: noqa: PLR2004, PTH105, PTH108, PTH110, PTH115, PTH118, PTH123
 
 from __future__ import annotations
 
@@ -26,12 +26,17 @@ import struct
 import sys
 import threading
 import time
-from collections.abc import Callable  # noqa: TC003 - aliases are evaluated
-from typing import Any
 
-# Python 3.9 is the floor here, whatever the rest of the project asks for: aliases are
-# evaluated at run time, and socket.timeout is no TimeoutError before 3.10.
-Reply = dict[str, Any]
+TYPE_CHECKING = False  # importing typing to learn this would cost 5 ms
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    Reply = dict[str, Any]
+    Record = tuple[int, str]
+
+# Python 3.9 is the floor here, whatever the rest of the project asks for, and there
+# socket.timeout is no TimeoutError yet.
 TimedOut = (socket.timeout, TimeoutError)
 
 WORKERS = 256
@@ -765,7 +770,6 @@ def take_bulk(probe: Probe, sock: socket.socket, size: int) -> int:
 TYPES = {"A": 1, "CNAME": 5, "PTR": 12, "TXT": 16, "AAAA": 28, "SRV": 33}
 RCODES = {1: "FORMERR", 2: "SERVFAIL", 3: "NXDOMAIN", 4: "NOTIMP", 5: "REFUSED"}
 EDNS = struct.pack("!BHHIH", 0, 41, 1232, 0, 0)
-Record = tuple[int, str]
 
 
 def encode_question(number: int, name: str, kind: int) -> bytes:
@@ -1223,14 +1227,17 @@ class Control:
         self.state_dir = state_dir
         self.state = state
         self.waiting: queue.SimpleQueue[object] = queue.SimpleQueue()
+        # Two locks: while replies wait for the controller to read, requests still
+        # have to be taken, or both ends would wait for each other.
         self.lock = threading.Lock()
+        self.output = threading.Lock()
         self.workers = 0
         self.unfinished = 0
 
     def write(self, value: object) -> None:
         """Write one line; without a reader there is nothing left to do."""
         line = json.dumps(value) + "\n"
-        with self.lock:
+        with self.output:
             try:
                 sys.stdout.write(line)
                 sys.stdout.flush()

@@ -1,0 +1,519 @@
+"""Control channels: one long-lived stream to each agent, many probes at a time.
+
+A channel never invents evidence. What it cannot learn (stream lost, agent silent) is
+"not probed", and says why.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import subprocess
+import threading
+import time
+from collections import deque
+from concurrent.futures import Future
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from pytest_k8snet.cluster.errors import ClusterError, StreamLost
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from pytest_k8snet.cluster.api import Api
+
+GRACE = 10.0  # beyond a request's own time-out, for the way there and back
+AGENT_WORKERS = 256  # as many requests an agent runs at a time; the others queue
+LINE = 48 * 1024  # a message fits in one websocket frame of every server
+KEEP_ALIVE = 30.0  # load balancers cut streams that are idle for minutes
+STALL = 10.0  # an agent reads at once: who does not is gone
+RECONNECT_PAUSE = 0.25
+READ = 65536
+
+
+class Transport(Protocol):
+    """A byte stream to an agent, used by one thread."""
+
+    def fileno(self) -> int:
+        """Give the descriptor to poll for reading."""
+
+    def pending(self) -> bool:
+        """Whether there is something to read that poll cannot see."""
+
+    def read(self) -> bytes:
+        """Read what is there; b"" for nothing. Raises StreamLost."""
+
+    def write(self, data: bytes) -> None:
+        """Write everything. Raises StreamLost."""
+
+    def close(self) -> None:
+        """Close, and leave nothing behind."""
+
+
+@dataclass
+class _Pending:
+    """A request that was handed over, and what waits for it."""
+
+    request: Mapping[str, object]
+    future: Future[Mapping[str, Any]]
+    deadline: float = 0.0
+
+    @property
+    def timeout(self) -> float:
+        value = self.request.get("timeout")
+        return float(value) if isinstance(value, (int, float)) else 4.0
+
+
+class Channel:
+    """One agent's control stream. Any thread may submit.
+
+    Attributes:
+        name: the agent's identity, as in its answers.
+        ports: the ports it listens on, by name.
+        lost: the stream was lost and will not be opened again.
+
+    """
+
+    def __init__(
+        self,
+        label: str,
+        connect: Callable[[float], Transport],
+        *,
+        timeout: float,
+        grace: float = GRACE,
+    ) -> None:
+        self.name = label
+        self.ports: Mapping[str, int] = {}
+        self.lost = False
+        self._label = label
+        self._connect = connect
+        self._timeout = timeout
+        self._grace = grace
+        self._lock = threading.Lock()
+        self._submitted: deque[_Pending] = deque()
+        self._pending: dict[int, _Pending] = {}
+        self._last_id = 0
+        self._reconnects = 1
+        self._why = ""
+        self._closing = False
+        self._buffer = bytearray()
+        self._last_write = 0.0
+        self._transport: Transport | None = self._open(timeout)
+        self._wake_read, self._wake_write = os.pipe()
+        os.set_blocking(self._wake_read, False)
+        os.set_blocking(self._wake_write, False)
+        self._thread = threading.Thread(
+            target=self._run, name=f"k8snet {label}", daemon=True
+        )
+        self._thread.start()
+
+    def submit(
+        self, requests: Sequence[Mapping[str, object]]
+    ) -> list[Future[Mapping[str, Any]]]:
+        """Have requests run, all at the same time; ids are given here."""
+        added = [_Pending(request, Future()) for request in requests]
+        for each in added:
+            each.future.set_running_or_notify_cancel()
+        with self._lock:
+            refused = self.lost or self._closing
+            if not refused:
+                self._submitted.extend(added)
+                self._wake()
+        if refused:
+            self._give_up(added, self._why or "closed")
+        return [each.future for each in added]
+
+    def close(self) -> None:
+        """End the stream. What is still pending becomes not probed."""
+        with self._lock:
+            if self._closing:
+                return
+            self._closing = True
+            self._wake()
+        self._thread.join()
+
+    # Everything below runs on the channel's own thread: one thread reads and writes,
+    # because a TLS connection must not be used by two at a time.
+
+    def _wake(self) -> None:
+        with suppress(BlockingIOError):
+            os.write(self._wake_write, b".")
+
+    def _run(self) -> None:
+        try:
+            while not self._closing:
+                self._step()
+        except Exception as error:  # noqa: BLE001 - nobody may wait for ever
+            self._lose(repr(error))
+        self._finish()
+
+    def _finish(self) -> None:
+        with self._lock:
+            self._closing = True
+            waiting = [*self._pending.values(), *self._submitted]
+            self._submitted.clear()
+            self._pending.clear()
+            os.close(self._wake_read)
+            os.close(self._wake_write)
+        self._give_up(waiting, self._why or "closed")
+        if self._transport:
+            self._transport.close()
+
+    def _step(self) -> None:
+        """Wait for something to do, and do it."""
+        try:
+            self._wait()
+            self._expire()
+            self._hand_over()
+        except StreamLost as error:
+            self._lose(str(error))
+
+    def _wait(self) -> None:
+        poll = select.poll()
+        poll.register(self._wake_read, select.POLLIN)
+        transport = self._transport
+        if transport:
+            poll.register(transport.fileno(), select.POLLIN)
+        quick = transport is not None and transport.pending()
+        ready = {fd for fd, _ in poll.poll(0 if quick else self._patience() * 1000)}
+        if self._wake_read in ready:
+            with suppress(BlockingIOError):
+                os.read(self._wake_read, READ)
+        if transport and (quick or transport.fileno() in ready):
+            self._take(transport.read())
+
+    def _patience(self) -> float:
+        now = time.monotonic()
+        ends = [each.deadline for each in self._pending.values()]
+        ends.append(self._last_write + KEEP_ALIVE if self._transport else now + 3600)
+        return max(0.0, min(ends) - now) + 0.001
+
+    def _take(self, data: bytes) -> None:
+        """Hand out the replies that have come in whole."""
+        self._buffer += data
+        if b"\n" not in data:
+            return
+        *lines, rest = bytes(self._buffer).split(b"\n")
+        self._buffer[:] = rest
+        for line in lines:
+            with suppress(ValueError):
+                self._resolve(json.loads(line))
+
+    def _resolve(self, reply: object) -> None:
+        if not isinstance(reply, dict):
+            return
+        waiting = self._pending.pop(reply.get("id", -1), None)
+        if waiting is None:
+            return  # too late: it was given up
+        if waiting.request.get("op") == "restart" and reply["outcome"] == "answered":
+            # The stream is about to end, and it is we who ended it.
+            self._reconnects += 1
+        waiting.future.set_result(reply)
+
+    def _expire(self) -> None:
+        now = time.monotonic()
+        late = [n for n, each in self._pending.items() if each.deadline <= now]
+        waiting = [self._pending.pop(number) for number in late]
+        for each in waiting:
+            allowed = f"{each.timeout + self._grace:g} s"
+            self._refuse(each, f"no reply from {self._label} within {allowed}")
+
+    def _hand_over(self) -> None:
+        """Send what was submitted, over a new stream if the old one was lost."""
+        with self._lock:
+            added = list(self._submitted)
+            self._submitted.clear()
+        if added and self._transport is None:
+            self._reconnect(added)
+        if self._transport is None:
+            self._give_up(added, self._why)
+            return
+        for each in added:
+            self._last_id += 1
+            self._pending[self._last_id] = each
+            queued = len(self._pending) // AGENT_WORKERS
+            patience = each.timeout * (1 + queued) + self._grace
+            each.deadline = time.monotonic() + patience
+            each.request = {**each.request, "id": self._last_id}
+        for message in messages(each.request for each in added):
+            self._write(message)
+        if time.monotonic() - self._last_write >= KEEP_ALIVE:
+            self._write(b"\n")
+
+    def _write(self, data: bytes) -> None:
+        if self._transport:
+            self._transport.write(data)
+            self._last_write = time.monotonic()
+
+    def _reconnect(self, waiting: Sequence[_Pending]) -> None:
+        """Open the stream once more. A container that starts again needs a while."""
+        end = time.monotonic() + self._timeout
+        while self._reconnects > 0 and not self._closing:
+            try:
+                self._transport = self._open(end - time.monotonic())
+            except ClusterError as error:
+                self._why = str(error)
+                if time.monotonic() + RECONNECT_PAUSE >= end:
+                    break
+                time.sleep(RECONNECT_PAUSE)
+            else:
+                self._reconnects -= 1
+                return
+        self._abandon()
+        self._give_up(waiting, self._why)
+
+    def _lose(self, why: str) -> None:
+        """Note that the stream is gone: what it still owed is not probed."""
+        self._why = why
+        if self._transport:
+            self._transport.close()
+            self._transport = None
+        self._buffer.clear()
+        waiting = list(self._pending.values())
+        self._pending.clear()
+        if self._reconnects <= 0:
+            self._abandon()
+        self._give_up(waiting, why)
+
+    def _abandon(self) -> None:
+        with self._lock:
+            self.lost = True
+
+    def _give_up(self, waiting: Iterable[_Pending], why: str) -> None:
+        for each in waiting:
+            self._refuse(each, f"control stream of {self._label} lost: {why}")
+
+    def _refuse(self, waiting: _Pending, why: str) -> None:
+        if not waiting.future.done():
+            waiting.future.set_result(not_probed(why))
+
+    def _open(self, timeout: float) -> Transport:
+        """Connect, and read the line with which an agent introduces itself."""
+        end = time.monotonic() + timeout
+        transport = self._connect(timeout)
+        try:
+            hello, rest = read_hello(transport, end)
+        except BaseException:
+            transport.close()
+            raise
+        self.name = str(hello.get("name") or self._label)
+        self.ports = {str(k): int(v) for k, v in hello.get("ports", {}).items()}
+        self._buffer[:] = rest
+        self._last_write = time.monotonic()
+        return transport
+
+
+def not_probed(why: str) -> Mapping[str, Any]:
+    """Give the reply that stands for no reply."""
+    words: dict[str, Any] = dict.fromkeys(("own", "who", "peer", "local"), "")
+    words |= {"outcome": "not probed", "phase": "", "detail": why}
+    return {**words, "seconds": 0.0, "values": []}
+
+
+def messages(requests: Iterable[Mapping[str, object]]) -> list[bytes]:
+    """Spread requests over lines of a limited length."""
+    lines: list[bytes] = []
+    batch: list[str] = []
+    size = 0
+    for request in requests:
+        text = json.dumps(request)
+        if batch and size + len(text) > LINE:
+            lines.append(_message(batch))
+            batch, size = [], 0
+        batch.append(text)
+        size += len(text) + 2
+    return [*lines, _message(batch)] if batch else lines
+
+
+def _message(batch: Sequence[str]) -> bytes:
+    return ('{"requests": [' + ", ".join(batch) + "]}\n").encode()
+
+
+def read_hello(transport: Transport, end: float) -> tuple[dict[str, Any], bytes]:
+    """Read the first line of an agent, and what came with it."""
+    data = b""
+    while b"\n" not in data:
+        left = end - time.monotonic()
+        poll = select.poll()
+        poll.register(transport.fileno(), select.POLLIN)
+        if left <= 0 or not (transport.pending() or poll.poll(left * 1000)):
+            raise StreamLost("the agent does not say hello")
+        data += transport.read()
+    line, _, rest = data.partition(b"\n")
+    try:
+        hello = json.loads(line)
+    except ValueError:
+        hello = None
+    if not isinstance(hello, dict) or "hello" not in hello:
+        shown = line[:80].decode("utf-8", "replace")
+        raise StreamLost(f"not an agent: it says {shown!r}")
+    return hello, rest
+
+
+class ExecTransport:
+    """An agent's stdin and stdout, through the API server's exec."""
+
+    def __init__(self, socket: Any) -> None:
+        from pytest_k8snet.cluster.streams import Stream  # noqa: PLC0415
+
+        self._stream = Stream(socket)
+        self._stderr = b""
+
+    def fileno(self) -> int:
+        """Give the descriptor to poll for reading."""
+        return self._stream.fileno()
+
+    def pending(self) -> bool:
+        """Whether there is something to read that poll cannot see."""
+        return self._stream.pending()
+
+    def read(self) -> bytes:
+        """Read one message; only those from stdout count."""
+        from pytest_k8snet.cluster import streams  # noqa: PLC0415
+
+        try:
+            channel, data = self._stream.read()
+        except StreamLost as error:
+            raise StreamLost(self._reason(str(error))) from error
+        if channel == streams.STDERR:
+            self._stderr = (self._stderr + data)[-2000:]
+        if channel == streams.ERROR:
+            raise StreamLost(self._reason("the agent ended"))
+        return data if channel == streams.STDOUT else b""
+
+    def write(self, data: bytes) -> None:
+        """Write to the agent's stdin."""
+        self._stream.write(0, data)
+
+    def close(self) -> None:
+        """Close the stream; the agent ends when its stdin does."""
+        self._stream.close()
+
+    def _reason(self, why: str) -> str:
+        from pytest_k8snet.cluster import streams  # noqa: PLC0415
+
+        _, message = streams.exit_of(self._stream.status)
+        return last_words(message or why, self._stderr)
+
+
+class ChildTransport:
+    """An agent that is a child process, for the vantage point outside."""
+
+    def __init__(self, argv: Sequence[str]) -> None:
+        # A session of its own: Ctrl-C is for the run to handle, and the end of stdin,
+        # which also comes when the run is killed, ends the agent.
+        try:
+            self._process = subprocess.Popen(
+                list(argv),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                start_new_session=True,
+                bufsize=0,
+            )
+        except OSError as error:
+            raise StreamLost(f"{argv[0]}: {error.strerror or error}") from error
+        self._stdin, self._stdout, self._errors = (
+            pipe.fileno() if pipe else -1
+            for pipe in (
+                self._process.stdin,
+                self._process.stdout,
+                self._process.stderr,
+            )
+        )
+        for pipe in (self._stdin, self._stdout, self._errors):
+            os.set_blocking(pipe, False)
+        self._stderr = b""
+
+    def fileno(self) -> int:
+        """Give the descriptor to poll for reading."""
+        return self._stdout
+
+    def pending(self) -> bool:
+        """Nothing is ever hidden from poll."""
+        return False
+
+    def read(self) -> bytes:
+        """Read what is there."""
+        self._listen()
+        try:
+            data = os.read(self._stdout, READ)
+        except BlockingIOError:
+            return b""
+        if not data:
+            raise StreamLost(self._reason())
+        return data
+
+    def write(self, data: bytes) -> None:
+        """Write everything, as long as the agent reads."""
+        view = memoryview(data)
+        while view:
+            try:
+                view = view[os.write(self._stdin, view) :]
+            except BlockingIOError:
+                poll = select.poll()
+                poll.register(self._stdin, select.POLLOUT)
+                if not poll.poll(STALL * 1000):
+                    raise StreamLost("the agent does not read") from None
+            except OSError:
+                raise StreamLost(self._reason()) from None
+
+    def close(self) -> None:
+        """End the agent, and reap it."""
+        process = self._process
+        if process.stdin:
+            process.stdin.close()
+        try:
+            process.wait(2)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        for pipe in (process.stdout, process.stderr):
+            if pipe:
+                pipe.close()
+
+    def _listen(self) -> None:
+        """Keep what the agent says last on stderr; a full pipe would stop it."""
+        with suppress(BlockingIOError):
+            self._stderr = (self._stderr + os.read(self._errors, READ))[-2000:]
+
+    def _reason(self) -> str:
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(1)
+        self._listen()
+        return last_words(f"ended with {self._process.returncode}", self._stderr)
+
+
+def last_words(why: str, stderr: bytes) -> str:
+    """Add the last line of stderr to a reason."""
+    lines = stderr.decode("utf-8", "replace").strip().splitlines()
+    return f"{why}: {lines[-1].strip()}" if lines else why
+
+
+def exec_channel(
+    api: Api,
+    namespace: str,
+    pod: str,
+    container: str,
+    command: Sequence[str],
+    *,
+    timeout: float,
+) -> Channel:
+    """Open a channel to an agent in a container. Raises ClusterError."""
+
+    def connect(left: float) -> Transport:
+        socket = api.open_exec(namespace, pod, container, command, timeout=left)
+        return ExecTransport(socket)
+
+    label = f"{namespace}/{pod}/{container}"
+    return Channel(label, connect, timeout=timeout)
+
+
+def child_channel(
+    argv: Sequence[str], *, label: str = "outside", timeout: float = 15.0
+) -> Channel:
+    """Open a channel to an agent that runs as our child. Raises ClusterError."""
+    return Channel(label, lambda _: ChildTransport(argv), timeout=timeout)
