@@ -1,0 +1,340 @@
+"""The k8snet command: a table of subcommands, each a function or two."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from . import localcluster
+from .localcluster import LocalClusterError
+from .localcluster.progress import for_terminal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from types import FrameType
+
+    Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001
+
+FAILED, USAGE, INTERRUPTED = 1, 2, 130
+COMPONENTS = (
+    "kubelet",
+    "kube-proxy",
+    "containerd",
+    "init",
+    "etcd",
+    "kube-apiserver",
+    "kube-controller-manager",
+    "kube-scheduler",
+)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; return its exit status."""
+    parser = build_parser()
+    options = parser.parse_args(argv)
+    previous = signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        return int(options.run(options))
+    except LocalClusterError as error:
+        _complain(error)
+        return FAILED
+    except KeyboardInterrupt as error:
+        _complain(error, "interrupted")
+        return INTERRUPTED
+    except BrokenPipeError:
+        # The reader of a pipe has seen enough; keep Python from trying again at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    """Take SIGTERM for Ctrl-C: CI sends it, and cleaning up is the same."""
+    del number, frame
+    raise KeyboardInterrupt
+
+
+def _complain(error: BaseException, text: str = "") -> None:
+    print(f"k8snet: error: {text or error}", file=sys.stderr)
+    for note in getattr(error, "__notes__", ()):
+        print(f"  {note}", file=sys.stderr)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser: each subcommand adds itself."""
+    parser = argparse.ArgumentParser(
+        prog="k8snet",
+        description="Real Kubernetes clusters on this machine, for pytest-k8snet.",
+    )
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    for add in SUBCOMMANDS:
+        add(commands)
+    return parser
+
+
+def _cluster(commands: Subparsers) -> None:
+    summary = "make, list, inspect and remove local clusters"
+    parser = commands.add_parser("cluster", help=summary, description=summary)
+    below = parser.add_subparsers(metavar="COMMAND", required=True)
+    for add in (_up, _down, _list, _status, _logs, _shell, _build, _kubeconfig):
+        add(below)
+
+
+def _command(
+    commands: Subparsers,
+    name: str,
+    run: Callable[[argparse.Namespace], int],
+    summary: str,
+    more: str = "",
+) -> argparse.ArgumentParser:
+    parser = commands.add_parser(
+        name,
+        help=summary,
+        description=f"{summary[0].upper()}{summary[1:]}.{more and f' {more}'}",
+    )
+    parser.set_defaults(run=run)
+    return parser
+
+
+def _up(commands: Subparsers) -> None:
+    parser = _command(
+        commands,
+        "up",
+        _run_up,
+        "make a cluster, and a kubeconfig context for it",
+        "The first time, Kubernetes is built from source, which takes some ten "
+        "minutes on two processors; later clusters are up in seconds.",
+    )
+    parser.add_argument(
+        "file",
+        metavar="FILE",
+        help="a kind configuration file, or the name of one in ./clusters",
+    )
+    parser.add_argument("--name", help="the cluster's name; replaces the file's")
+    parser.add_argument(
+        "--provider",
+        choices=("auto", "kind", "netns"),
+        help="who makes it: kind in a container engine, or netns with Linux "
+        "namespaces; auto takes kind when an engine answers "
+        "(default: $K8SNET_PROVIDER, else auto)",
+    )
+    _add_install(parser)
+    parser.add_argument(
+        "--retain", action="store_true", help="keep what there is when it fails"
+    )
+    parser.add_argument(
+        "--kubeconfig",
+        type=Path,
+        metavar="PATH",
+        help="where the context goes (default: $KUBECONFIG, else ~/.kube/config)",
+    )
+
+
+def _run_up(options: argparse.Namespace) -> int:
+    start = time.monotonic()
+    cluster = localcluster.up(
+        cluster_file(options.file),
+        name=options.name,
+        provider=options.provider,
+        install_packages=options.install_packages,
+        retain=options.retain,
+        kubeconfig=options.kubeconfig,
+        progress=for_terminal(),
+    )
+    print(
+        f'Cluster "{cluster.name}" is up after {time.monotonic() - start:.1f} s. '
+        f"Try:\n  kubectl --context {cluster.context} get nodes\n"
+        f"  pytest --k8s-context={cluster.context}\n"
+        f"  k8snet cluster down {cluster.name}"
+    )
+    return 0
+
+
+def cluster_file(given: str) -> Path:
+    """Find a cluster file; a bare name means one in ./clusters."""
+    path = Path(given)
+    named = Path("clusters") / f"{given}.yaml"
+    bare = path.name == given and not path.suffix
+    return named if bare and not path.is_file() and named.is_file() else path
+
+
+def _add_install(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--install-packages",
+        action="store_true",
+        help="install missing programs (containerd, runc, ...) with the "
+        "distribution's package manager",
+    )
+
+
+def _down(commands: Subparsers) -> None:
+    parser = _command(
+        commands,
+        "down",
+        _run_down,
+        "remove a cluster and all that belongs to it",
+        "It may be in any state; removing what is not there is no error.",
+    )
+    parser.add_argument("name", metavar="NAME")
+
+
+def _run_down(options: argparse.Namespace) -> int:
+    found = localcluster.down(options.name, progress=for_terminal())
+    said = f'"{options.name}" is removed.' if found else f'"{options.name}": none here.'
+    print(f"Cluster {said}")
+    return 0
+
+
+def _list(commands: Subparsers) -> None:
+    _command(commands, "list", _run_list, "list the clusters of this machine")
+
+
+def _run_list(options: argparse.Namespace) -> int:
+    del options
+    rows = [("NAME", "PROVIDER", "NODES", "CONTEXT")]
+    rows += [
+        (cluster.name, cluster.provider, str(len(cluster.nodes)), cluster.context)
+        for cluster in localcluster.clusters()
+    ]
+    if len(rows) == 1:
+        print("No local cluster runs here.", file=sys.stderr)
+        return 0
+    _print_table(rows)
+    return 0
+
+
+def _print_table(rows: Sequence[Sequence[str]]) -> None:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        print("  ".join(cells).rstrip())
+
+
+def _status(commands: Subparsers) -> None:
+    parser = _command(
+        commands,
+        "status",
+        _run_status,
+        "show what runs of a cluster",
+        "Exits 1 when something that should run does not.",
+    )
+    parser.add_argument("name", metavar="NAME", nargs="?")
+
+
+def _run_status(options: argparse.Namespace) -> int:
+    found = localcluster.status(options.name)
+    print(f"cluster     {found.cluster.name} ({found.cluster.provider})")
+    print(f"context     {found.cluster.context}")
+    print(f"kubeconfig  {found.cluster.kubeconfig}")
+    print(f"API server  {'ready' if found.api_ready else 'does not answer'}\n")
+    _print_table(
+        [
+            ("NODE", "ADDRESSES", "RUNNING", "NOT RUNNING"),
+            *(
+                (
+                    node.name,
+                    ",".join(node.addresses) or "-",
+                    ",".join(node.running) or "-",
+                    ",".join(node.stopped) or "-",
+                )
+                for node in found.nodes
+            ),
+        ]
+    )
+    return 0 if found.healthy else FAILED
+
+
+def _logs(commands: Subparsers) -> None:
+    parser = _command(commands, "logs", _run_logs, "show what a Node's component says")
+    parser.add_argument("node", metavar="NODE", help="full name, or without NAME-")
+    parser.add_argument(
+        "component",
+        metavar="COMPONENT",
+        nargs="?",
+        default="kubelet",
+        choices=COMPONENTS,
+        help=f"one of {', '.join(COMPONENTS)} (default: kubelet)",
+    )
+    _add_name(parser)
+    parser.add_argument("-f", "--follow", action="store_true", help="wait for more")
+
+
+def _add_name(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--name", help="the cluster (default: the only one)")
+
+
+def _run_logs(options: argparse.Namespace) -> int:
+    argv = localcluster.logs_command(
+        options.name, options.node, options.component, follow=options.follow
+    )
+    return subprocess.run(argv, check=False).returncode
+
+
+def _shell(commands: Subparsers) -> None:
+    parser = _command(
+        commands,
+        "shell",
+        _run_shell,
+        "open a shell on a Node, or run a command there",
+        'NODE may be "outside": the place that is neither Node nor Pod.',
+    )
+    parser.add_argument("node", metavar="NODE", help="full name, or without NAME-")
+    parser.add_argument("argv", metavar="COMMAND", nargs="*", help="default: bash")
+    _add_name(parser)
+
+
+def _run_shell(options: argparse.Namespace) -> int:
+    cluster = localcluster.require(options.name)
+    argv = options.argv or ["bash"]
+    if options.node == "outside" and cluster.outside:
+        argv = [*cluster.outside, *argv]
+    else:
+        argv = localcluster.node_command(
+            cluster.name, options.node, argv, terminal=sys.stdin.isatty()
+        )
+    return subprocess.run(argv, check=False).returncode
+
+
+def _build(commands: Subparsers) -> None:
+    parser = _command(
+        commands,
+        "build",
+        _run_build,
+        "build what netns clusters are made of, and make none",
+        "For CI: build once, keep the cache folder.",
+    )
+    _add_install(parser)
+
+
+def _run_build(options: argparse.Namespace) -> int:
+    localcluster.prepare(
+        progress=for_terminal(), install_packages=options.install_packages
+    )
+    return 0
+
+
+def _kubeconfig(commands: Subparsers) -> None:
+    parser = _command(
+        commands, "kubeconfig", _run_kubeconfig, "print a cluster's own kubeconfig"
+    )
+    parser.add_argument("name", metavar="NAME", nargs="?")
+
+
+def _run_kubeconfig(options: argparse.Namespace) -> int:
+    print(localcluster.kubeconfig_text(options.name).rstrip())
+    return 0
+
+
+# Adding a subcommand: write a function that adds its parser, and name it here.
+SUBCOMMANDS: tuple[Callable[[Subparsers], None], ...] = (_cluster,)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

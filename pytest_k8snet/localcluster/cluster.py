@@ -1,0 +1,27 @@
+"""A local cluster, as everybody else sees it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+Provider = Literal["netns", "kind"]
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """A cluster that this machine runs.
+
+    `outside` is the argv prefix that runs a command where no Node and no Pod is, but
+    from where the Nodes can be reached; empty when the provider has no such place.
+    """
+
+    name: str
+    context: str
+    kubeconfig: Path
+    provider: Provider
+    nodes: tuple[str, ...]
+    outside: tuple[str, ...] = ()

@@ -1,0 +1,86 @@
+"""Runs other programs, and waits for what they bring about."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+import time
+from typing import TYPE_CHECKING
+
+from .errors import CommandError, TimedOutError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+# ip, nft and containerd live in sbin, which an ordinary PATH may leave out.
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+def environment() -> dict[str, str]:
+    """Return our environment, with the system's programs on PATH."""
+    return {
+        **os.environ,
+        "PATH": f"{os.environ.get('PATH', '')}:{PATH}",
+        # Messages are shown and matched: in one language.
+        "LC_ALL": "C.UTF-8",
+    }
+
+
+def run(
+    argv: Sequence[str],
+    *,
+    check: bool = True,
+    text: str | None = None,
+    env: Mapping[str, str] | None = None,
+    timeout: float = 120,
+) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end; a failure carries all that it said."""
+    try:
+        done = subprocess.run(
+            argv,
+            input=text,
+            stdin=subprocess.DEVNULL if text is None else None,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            check=False,
+            env=environment() if env is None else env,
+            timeout=timeout,
+        )
+    except FileNotFoundError as error:
+        raise CommandError(f"{argv[0]} was not found on PATH") from error
+    except subprocess.TimeoutExpired as error:
+        raise CommandError(
+            f"`{shlex.join(argv)}` did not end within {timeout:.0f} s"
+        ) from error
+    if check and done.returncode:
+        said = (done.stderr + done.stdout).strip() or "it said nothing"
+        raise CommandError(f"`{shlex.join(argv)}` exited {done.returncode}: {said}")
+    return done
+
+
+def wait_for(
+    what: str,
+    happened: Callable[[], object],
+    *,
+    timeout: float,
+    every: float = 0.05,
+    hint: Callable[[], str] = str,
+) -> None:
+    """Ask again and again until it is so; an OSError means not yet."""
+    deadline = time.monotonic() + timeout
+    last = ""
+    while True:
+        try:
+            if happened():
+                return
+        except OSError as error:
+            last = f" (last error: {error})"
+        if time.monotonic() > deadline:
+            more = hint()
+            raise TimedOutError(
+                f"{what} did not happen within {timeout:.0f} s{last}"
+                + (f"\n{more}" if more else "")
+            )
+        time.sleep(every)

@@ -1,0 +1,3 @@
+module build.invalid/pause
+
+go 1.26.0

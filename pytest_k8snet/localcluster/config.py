@@ -1,0 +1,320 @@
+"""The cluster file: a kind configuration, and what kind has no field for.
+
+The first YAML document is kind's own (kind.x-k8s.io/v1alpha4), so that the same file
+serves both providers; the optional second one is ours.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from .errors import ClusterConfigError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+Family = Literal["ipv4", "ipv6"]
+ProxyMode = Literal["nftables", "iptables", "ipvs", "none"]
+
+KIND_API, OUR_API = "kind.x-k8s.io/v1alpha4", "k8snet/v1alpha1"
+FAMILIES: dict[str, tuple[Family, ...]] = {
+    "ipv4": ("ipv4",),
+    "ipv6": ("ipv6",),
+    "dual": ("ipv4", "ipv6"),
+}
+# kind's own defaults, so that a file means the same for both providers.
+POD_SUBNETS = {"ipv4": "10.244.0.0/16", "ipv6": "fd00:10:244::/56"}
+SERVICE_SUBNETS = {"ipv4": "10.96.0.0/16", "ipv6": "fd00:10:96::/112"}
+# The control plane gives each Node a /24 and a /64, and can number 2**16 of them.
+NODE_PREFIX = {"ipv4": 24, "ipv6": 64}
+MOST_PREFIX_DIFFERENCE = 16
+LONGEST_NAME = 63 - len("-control-plane")
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class _Networking(_Strict):
+    ipFamily: Literal["ipv4", "ipv6", "dual"] = "ipv4"  # noqa: N815 - kind's name
+    apiServerAddress: str | None = None  # noqa: N815
+    apiServerPort: int | None = None  # noqa: N815
+    podSubnet: str | None = None  # noqa: N815
+    serviceSubnet: str | None = None  # noqa: N815
+    disableDefaultCNI: bool = False  # noqa: N815
+    kubeProxyMode: ProxyMode = "nftables"  # noqa: N815
+    dnsSearch: list[str] | None = None  # noqa: N815
+
+
+class _Node(_Strict):
+    role: Literal["control-plane", "worker"] = "control-plane"
+    image: str | None = None
+    labels: dict[str, str] = Field(default_factory=dict)
+    extraMounts: list[Any] | None = None  # noqa: N815
+    extraPortMappings: list[Any] | None = None  # noqa: N815
+    kubeadmConfigPatches: list[Any] | None = None  # noqa: N815
+    kubeadmConfigPatchesJSON6902: list[Any] | None = None  # noqa: N815
+
+
+class _Kind(_Strict):
+    kind: Literal["Cluster"]
+    apiVersion: Literal["kind.x-k8s.io/v1alpha4"]  # noqa: N815
+    name: str | None = None
+    nodes: list[_Node] = Field(default_factory=lambda: [_Node()], min_length=1)
+    networking: _Networking = Field(default_factory=_Networking)
+    featureGates: dict[str, bool] = Field(default_factory=dict)  # noqa: N815
+    runtimeConfig: dict[str, str] = Field(default_factory=dict)  # noqa: N815
+    kubeadmConfigPatches: list[Any] | None = None  # noqa: N815
+    kubeadmConfigPatchesJSON6902: list[Any] | None = None  # noqa: N815
+    containerdConfigPatches: list[Any] | None = None  # noqa: N815
+    containerdConfigPatchesJSON6902: list[Any] | None = None  # noqa: N815
+
+
+class _Extras(_Strict):
+    kind: Literal["ClusterExtras"]
+    apiVersion: Literal["k8snet/v1alpha1"]  # noqa: N815
+    cni: Literal["bridge"] = "bridge"
+    features: list[str] = Field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class NodeSpec:
+    """A Node that a cluster file asks for."""
+
+    name: str
+    short: str
+    control_plane: bool
+    labels: dict[str, str]
+
+
+@dataclass(frozen=True)
+class ClusterSpec:
+    """What a cluster file asks for."""
+
+    name: str
+    file: Path
+    nodes: tuple[NodeSpec, ...]
+    families: tuple[Family, ...]
+    pod_subnets: tuple[str, ...]
+    service_subnets: tuple[str, ...]
+    proxy_mode: ProxyMode
+    default_cni: bool
+    cni: str
+    features: tuple[str, ...]
+    dns_search: tuple[str, ...]
+    feature_gates: dict[str, bool]
+    runtime_config: dict[str, str]
+    # Fields that only kind can honour, and where they stand.
+    kind_only: tuple[str, ...]
+    # The document for kind, as it was written.
+    kind_document: str
+
+
+def load(file: Path, name: str | None = None) -> ClusterSpec:
+    """Read a cluster file; `name` replaces the one in it."""
+    try:
+        text = file.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ClusterConfigError(
+            f"the cluster file {file} could not be read: {error}"
+        ) from error
+    return parse(text, file, name)
+
+
+def parse(text: str, file: Path, name: str | None = None) -> ClusterSpec:
+    """Understand the text of a cluster file."""
+    kind_document, extras_document = _documents(text, file)
+    kind = _validate(_Kind, kind_document, file, KIND_API)
+    extras = _Extras(kind="ClusterExtras", apiVersion="k8snet/v1alpha1")
+    if extras_document is not None:
+        extras = _validate(_Extras, extras_document, file, OUR_API)
+    families = FAMILIES[kind.networking.ipFamily]
+    chosen = _name(name or kind.name or file.stem, file)
+    pods = _subnets(kind.networking.podSubnet, POD_SUBNETS, families, "podSubnet", file)
+    services = _subnets(
+        kind.networking.serviceSubnet, SERVICE_SUBNETS, families, "serviceSubnet", file
+    )
+    _check_sizes(pods, services, file)
+    return ClusterSpec(
+        name=chosen,
+        file=file,
+        nodes=_nodes(kind, chosen),
+        families=families,
+        pod_subnets=pods,
+        service_subnets=services,
+        proxy_mode=kind.networking.kubeProxyMode,
+        default_cni=not kind.networking.disableDefaultCNI,
+        cni=extras.cni,
+        features=tuple(extras.features),
+        dns_search=tuple(kind.networking.dnsSearch or ()),
+        feature_gates=kind.featureGates,
+        runtime_config=kind.runtimeConfig,
+        kind_only=_kind_only(kind),
+        kind_document=yaml.safe_dump(kind_document, sort_keys=False),
+    )
+
+
+def _documents(text: str, file: Path) -> tuple[Any, Any]:
+    try:
+        documents = [d for d in yaml.safe_load_all(text) if d is not None]
+    except yaml.YAMLError as error:
+        raise ClusterConfigError(f"{file} is not YAML: {error}") from error
+    if not documents:
+        raise ClusterConfigError(
+            f"{file} is empty, but should hold a kind configuration "
+            f"(kind: Cluster, apiVersion: {KIND_API})"
+        )
+    most = 2
+    if len(documents) > most:
+        raise ClusterConfigError(
+            f"{file} holds {len(documents)} documents, but should hold a kind "
+            f"configuration and at most one ClusterExtras (apiVersion: {OUR_API})"
+        )
+    return documents[0], documents[1] if len(documents) == most else None
+
+
+_Model = TypeVar("_Model", bound=BaseModel)
+
+
+def _validate(model: type[_Model], document: Any, file: Path, api: str) -> _Model:
+    try:
+        return model.model_validate(document)
+    except ValidationError as error:
+        problems = []
+        for problem in error.errors(include_url=False):
+            place = _place(problem["loc"])
+            got = problem["input"]
+            if problem["type"] == "extra_forbidden":
+                problems.append(f"{place}: {api} has no such field; remove it")
+            elif problem["type"] == "missing":
+                problems.append(f"{place}: this field is required")
+            else:
+                problems.append(f"{place}: {problem['msg']}, but it is {got!r}")
+        lines = "".join(f"\n  {file}: {problem}" for problem in problems)
+        raise ClusterConfigError(f"the cluster file is wrong:{lines}") from error
+
+
+def _place(location: tuple[int | str, ...]) -> str:
+    parts = (f"[{p}]" if isinstance(p, int) else f".{p}" for p in location)
+    return "".join(parts).lstrip(".") or "the document"
+
+
+def _name(name: str, file: Path) -> str:
+    if re.fullmatch(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?", name) and (
+        len(name) <= LONGEST_NAME
+    ):
+        return name
+    raise ClusterConfigError(
+        f"{file}: name: the cluster's name is {name!r}, but should be at most "
+        f"{LONGEST_NAME} lower-case letters, digits and dashes, and begin and end "
+        "with a letter or digit; set `name:`, or give --name"
+    )
+
+
+def _nodes(kind: _Kind, name: str) -> tuple[NodeSpec, ...]:
+    """Name the Nodes as kind does: NAME-worker, NAME-worker2, ..."""
+    counts: dict[str, int] = {}
+    found = []
+    # The control plane first: that is where the API server is.
+    for node in sorted(kind.nodes, key=lambda node: node.role != "control-plane"):
+        counts[node.role] = number = counts.get(node.role, 0) + 1
+        short = node.role if number == 1 else f"{node.role}{number}"
+        control = node.role == "control-plane"
+        found.append(NodeSpec(f"{name}-{short}", short, control, node.labels))
+    return tuple(found)
+
+
+def _subnets(
+    written: str | None,
+    defaults: dict[str, str],
+    families: tuple[Family, ...],
+    field: str,
+    file: Path,
+) -> tuple[str, ...]:
+    place = f"{file}: networking.{field}"
+    if not written:
+        return tuple(defaults[family] for family in families)
+    try:
+        networks = [ipaddress.ip_network(part.strip()) for part in written.split(",")]
+    except ValueError as error:
+        raise ClusterConfigError(f"{place}: {error}") from error
+    by_family = {f"ipv{network.version}": network for network in networks}
+    if len(networks) != len(families) or set(by_family) != set(families):
+        wanted = " and one of ".join(families)
+        raise ClusterConfigError(
+            f"{place} is {written!r}, but should be one subnet of {wanted}, "
+            "because of networking.ipFamily"
+        )
+    # The first is the primary family; kind lets the file choose the order.
+    return tuple(str(by_family[family]) for family in families)
+
+
+def _check_sizes(pods: tuple[str, ...], services: tuple[str, ...], file: Path) -> None:
+    for pod, service in zip(pods, services, strict=True):
+        network = ipaddress.ip_network(pod)
+        per_node = NODE_PREFIX[f"ipv{network.version}"]
+        if not per_node - MOST_PREFIX_DIFFERENCE <= network.prefixlen <= per_node:
+            raise ClusterConfigError(
+                f"{file}: networking.podSubnet: {pod} is cut into a /{per_node} per "
+                f"Node, so that its prefix should be between "
+                f"/{per_node - MOST_PREFIX_DIFFERENCE} and /{per_node}"
+            )
+        if network.overlaps(ipaddress.ip_network(service)):
+            raise ClusterConfigError(
+                f"{file}: networking: podSubnet {pod} and serviceSubnet {service} "
+                "overlap, but every address must be one or the other"
+            )
+
+
+_KIND_ONLY = (
+    "kubeadmConfigPatches",
+    "kubeadmConfigPatchesJSON6902",
+    "containerdConfigPatches",
+    "containerdConfigPatchesJSON6902",
+    "image",
+    "extraMounts",
+    "extraPortMappings",
+)
+
+
+def _kind_only(kind: _Kind) -> tuple[str, ...]:
+    found = [field for field in _KIND_ONLY if getattr(kind, field, None)]
+    for number, node in enumerate(kind.nodes):
+        found += [f"nodes[{number}].{f}" for f in _KIND_ONLY if getattr(node, f, None)]
+    return tuple(found)
+
+
+def require_netns(spec: ClusterSpec, most_nodes: int) -> None:
+    """Raise when a file asks for what only kind can give.
+
+    Where the API server is published (apiServerAddress, apiServerPort) is of no
+    consequence here: it is reached at the Node's own address.
+    """
+    place = f"{spec.file}: "
+    if spec.kind_only:
+        raise ClusterConfigError(
+            f"{place}{', '.join(spec.kind_only)}: only kind can do this; remove it, "
+            "or use --provider kind"
+        )
+    if spec.proxy_mode == "ipvs":
+        raise ClusterConfigError(
+            f"{place}networking.kubeProxyMode is 'ipvs', but the netns provider has "
+            "nftables, iptables and none"
+        )
+    control = sum(node.control_plane for node in spec.nodes)
+    if control != 1:
+        raise ClusterConfigError(
+            f"{place}nodes: {control} are control-plane Nodes, but the netns provider "
+            "needs exactly one; use --provider kind for more"
+        )
+    if len(spec.nodes) > most_nodes:
+        raise ClusterConfigError(
+            f"{place}nodes: {len(spec.nodes)} are more than the {most_nodes} that the "
+            "netns provider has addresses for"
+        )

@@ -1,0 +1,193 @@
+"""Makes, finds and removes local clusters, whichever provider has them.
+
+The providers are imported when they are used: this module is imported by every
+pytest run of the environment that we are installed in.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, cast
+
+from .cluster import Cluster, Provider
+from .errors import ClusterConfigError, LocalClusterError, UnknownClusterError
+from .progress import Lines, Live, Silent
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from contextlib import AbstractContextManager
+    from pathlib import Path
+
+    from .progress import Progress
+    from .state import ClusterRecord
+
+CONTEXT = "k8snet-"
+KIND_CONTEXT = "kind-"
+
+
+def up(  # noqa: PLR0913 - what the command line offers, all but one by keyword
+    file: Path,
+    *,
+    progress: Progress | None = None,
+    install_packages: bool = False,
+    kubeconfig: Path | None = None,
+    name: str | None = None,
+    provider: str | None = None,
+    retain: bool = False,
+) -> Cluster:
+    """Make the cluster that a file describes, and its kubeconfig context.
+
+    Returns when all Nodes are ready and the cluster's DNS answers. On failure and on
+    interruption nothing is left, unless `retain`.
+    """
+    from . import config  # noqa: PLC0415 - see above
+
+    spec = config.load(file, name)
+    chosen = choose_provider(provider)
+    told = progress or Silent()
+    with _alive(told):
+        if chosen == "kind":
+            from . import kind  # noqa: PLC0415 - see above
+
+            return kind.up(spec, told, kubeconfig=kubeconfig, retain=retain)
+        from . import netns  # noqa: PLC0415 - see above
+
+        record = netns.up(
+            spec,
+            told,
+            install_packages=install_packages,
+            merge_into=kubeconfig,
+            retain=retain,
+        )
+        return _netns_cluster(record)
+
+
+def down(
+    name: str, *, progress: Progress | None = None, provider: str | None = None
+) -> bool:
+    """Remove a cluster and all that belongs to it; say whether there was anything.
+
+    It may be in any state, also half made or half removed.
+    """
+    told = progress or Silent()
+    from . import kind, packages, sweep  # noqa: PLC0415 - see above
+
+    found = False
+    with _alive(told):
+        if provider != "kind" and packages.is_linux() and sweep.exists(name):
+            packages.require_machine()
+            told.stage(f"remove {name}")
+            sweep.sweep(name)
+            found = True
+        if provider != "netns" and kind.exists(name):
+            told.stage(f"kind: remove {name}")
+            kind.down(name)
+            found = True
+    return found
+
+
+def prepare(
+    *, progress: Progress | None = None, install_packages: bool = False
+) -> None:
+    """Build and collect all that netns clusters are made of, and make none."""
+    from . import netns  # noqa: PLC0415 - see above
+
+    told = progress or Silent()
+    with _alive(told):
+        netns.prepare(told, install_packages=install_packages)
+
+
+def clusters() -> list[Cluster]:
+    """Return the clusters of this machine."""
+    from . import kind, state  # noqa: PLC0415 - see above
+
+    netns = [_netns_cluster(record) for record in state.records() if record.running]
+    return [*netns, *kind.clusters()]
+
+
+def find(context: str) -> Cluster | None:
+    """Return the local cluster behind a kubeconfig context; None when it has none."""
+    if context.startswith(CONTEXT):
+        from . import state  # noqa: PLC0415 - see above
+
+        record = state.load(context.removeprefix(CONTEXT))
+        return _netns_cluster(record) if record and record.running else None
+    if context.startswith(KIND_CONTEXT):
+        from . import kind  # noqa: PLC0415 - see above
+
+        return kind.find(context.removeprefix(KIND_CONTEXT))
+    return None
+
+
+def node_command(
+    name: str, node: str, argv: Sequence[str], *, terminal: bool = False
+) -> list[str]:
+    """Return argv that runs argv on a Node, inside all of its namespaces.
+
+    `terminal` says that somebody types into it, which an engine wants to know.
+    """
+    from . import kind, state  # noqa: PLC0415 - see above
+    from .node import nodes  # noqa: PLC0415 - see above
+
+    record = state.load(name)
+    if record is None:
+        return kind.node_command(name, node, argv, terminal=terminal)
+    for each in nodes(record):
+        if node in (each.name, each.record.short):
+            return each.command(argv)
+    known = ", ".join(each.name for each in record.nodes)
+    raise UnknownClusterError(
+        f'the cluster "{name}" has no Node {node}, but it has {known}'
+    )
+
+
+def choose_provider(asked: str | None) -> Provider:
+    """Decide who makes the cluster: as asked, else kind where an engine answers."""
+    wanted = asked or os.environ.get("K8SNET_PROVIDER") or "auto"
+    if wanted not in ("auto", "kind", "netns"):
+        raise ClusterConfigError(
+            f"the provider is {wanted!r}, but should be auto, kind or netns "
+            "[--provider or K8SNET_PROVIDER]"
+        )
+    if wanted == "auto":
+        from . import kind  # noqa: PLC0415 - see above
+
+        return "kind" if kind.engine() else "netns"
+    return cast("Provider", wanted)
+
+
+def require(name: str | None) -> Cluster:
+    """Return the cluster of that name, or the only one there is."""
+    found = clusters()
+    if name is not None:
+        found = [cluster for cluster in found if cluster.name == name]
+    if len(found) == 1:
+        return found[0]
+    if name is not None:
+        raise UnknownClusterError(
+            f'no cluster "{name}" runs here; `k8snet cluster list` shows what does'
+        )
+    if not found:
+        raise LocalClusterError(
+            "no cluster runs here; make one: k8snet cluster up FILE"
+        )
+    names = ", ".join(cluster.name for cluster in found)
+    raise LocalClusterError(f"several clusters run here ({names}): choose with --name")
+
+
+def _netns_cluster(record: ClusterRecord) -> Cluster:
+    from . import fabric  # noqa: PLC0415 - see above
+
+    return Cluster(
+        name=record.name,
+        context=f"{CONTEXT}{record.name}",
+        kubeconfig=record.folder / "admin.conf",
+        provider="netns",
+        nodes=tuple(node.name for node in record.nodes),
+        outside=fabric.outside_command(record),
+    )
+
+
+def _alive(progress: Progress) -> AbstractContextManager[None]:
+    return progress.alive() if isinstance(progress, Lines | Live) else nullcontext()

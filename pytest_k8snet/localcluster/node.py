@@ -1,0 +1,140 @@
+"""A Node: a set of Linux namespaces with a view of the machine of its own."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from . import cgroups
+from .commands import PATH, run, wait_for
+from .errors import CommandError, UnknownClusterError
+
+if TYPE_CHECKING:
+    import subprocess
+    from collections.abc import Sequence
+
+    from .state import ClusterRecord, NodeRecord
+
+INIT = Path(__file__).with_name("node-init.sh")
+# Where a Node sees its own state folder.
+INSIDE = "/mnt"
+
+
+@dataclass(frozen=True)
+class Node:
+    """One Node of one cluster, running or about to."""
+
+    cluster: ClusterRecord
+    record: NodeRecord
+
+    @property
+    def name(self) -> str:
+        return self.record.name
+
+    @property
+    def folder(self) -> Path:
+        """The Node's state folder; inside the Node it is /mnt."""
+        return self.cluster.folder / "nodes" / self.name
+
+    @property
+    def logs(self) -> Path:
+        return self.folder / "log"
+
+    def write(self, file: str, text: str, mode: int = 0o644) -> str:
+        """Write a file into the state folder; return its path inside the Node."""
+        path = self.folder / file
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch(mode)
+        path.write_text(text)
+        return f"{INSIDE}/{file}"
+
+    def boot(self, kubernetes: Path, etcd: Path, cni: Path, search: str) -> None:
+        """Make the Node's namespaces and mounts, and start its first process."""
+        plugins = self.folder / "opt/cni/bin"
+        plugins.mkdir(parents=True, exist_ok=True)
+        for plugin in cni.iterdir():
+            # A copy: whoever installs a plugin of the same name on the Node
+            # overwrites this one, and must not overwrite the cache.
+            shutil.copy2(plugin, plugins)
+        self.write("resolv.conf", search)
+        (self.folder / "ready").unlink(missing_ok=True)
+        cgroups.make(self.cluster.name, self.name)
+        tree = cgroups.hierarchies()
+        mounts = [] if tree.unified else [str(mount) for mount in tree.mounts]
+        init = ["bash", str(INIT), str(self.folder), self.name]
+        init += [str(kubernetes), str(etcd), *mounts]
+        namespaces = ["--mount", "--uts", "--ipc", "--pid", "--fork"]
+        netns = f"--net=/run/netns/{self.cluster.netns(self.record.short)}"
+        outer = self._start(
+            "init",
+            cgroups.rooted(
+                self.cluster.name,
+                self.name,
+                ["nsenter", netns, "unshare", *namespaces, *init],
+            ),
+        )
+        wait_for(
+            f"boot of {self.name}",
+            lambda: (self.folder / "ready").exists() or not _runs(outer),
+            timeout=20,
+            every=0.01,
+        )
+        if not (self.folder / "ready").exists():
+            said = (self.logs / "init.log").read_text().strip()
+            raise CommandError(f"{self.name} did not boot: {said}")
+        first = Path(f"/proc/{outer}/task/{outer}/children").read_text().split()[0]
+        self.write("pid", first)
+
+    def pid(self) -> int:
+        """Return the Node's first process, as this machine numbers it."""
+        try:
+            return int((self.folder / "pid").read_text())
+        except (OSError, ValueError) as error:
+            raise UnknownClusterError(
+                f"Node {self.name} does not run; "
+                f"`k8snet cluster status {self.cluster.name}` says what does"
+            ) from error
+
+    def command(self, argv: Sequence[str]) -> list[str]:
+        """Return argv that runs argv on the Node, as one of its processes."""
+        enter = ["nsenter", "-t", str(self.pid()), *["-m", "-u", "-i", "-n", "-p", "-C"]]
+        inner = [*enter, "--wd=/", "env", *_environment(), *argv]
+        return cgroups.joined(self.cluster.name, self.name, inner)
+
+    def run(
+        self, argv: Sequence[str], *, check: bool = True
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a command on the Node to its end."""
+        return run(self.command(argv), check=check)
+
+    def start(self, component: str, argv: Sequence[str]) -> None:
+        """Start a component on the Node; what it says is in its log."""
+        self._start(component, self.command(argv))
+
+    def _start(self, component: str, argv: Sequence[str]) -> int:
+        # The shell is the parent that does not wait: the component becomes nobody's
+        # child, and outlives us.
+        self.logs.mkdir(parents=True, exist_ok=True)
+        log = shlex.quote(str(self.logs / f"{component}.log"))
+        detach = f'setsid "$@" </dev/null >>{log} 2>&1 & echo $!'
+        done = run(["/bin/sh", "-c", detach, "k8snet", *argv])
+        return int(done.stdout)
+
+
+def nodes(cluster: ClusterRecord) -> list[Node]:
+    """Return a cluster's Nodes, the control plane first."""
+    return [Node(cluster, record) for record in cluster.nodes]
+
+
+def _environment() -> list[str]:
+    # Not the caller's: a Node is to behave the same whoever started it.
+    keep = [f"TERM={os.environ['TERM']}"] if "TERM" in os.environ else []
+    return ["-i", f"PATH={PATH}", "HOME=/root", "TMPDIR=/var/tmp", *keep]
+
+
+def _runs(pid: int) -> bool:
+    return Path(f"/proc/{pid}").exists()
