@@ -169,6 +169,8 @@ def start_controllers(node: Node, spec: ClusterSpec) -> None:
         "--allocate-node-cidrs=true",
         f"--cluster-cidr={','.join(spec.pod_subnets)}",
         f"--service-cluster-ip-range={','.join(spec.service_subnets)}",
+        # A Node that became ready keeps its taint until the controller looks again.
+        "--node-monitor-period=1s",
         # The usual folder is on a file system that a Node cannot write.
         "--flex-volume-plugin-dir=/run/flexvolume",
         *sizes,

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from .cluster import Cluster
 from .errors import UnknownClusterError
 from .lifecycle import node_command, require
+
+if TYPE_CHECKING:
+    from .cluster import Cluster
 
 EVERYWHERE = ("containerd", "kubelet", "kube-proxy")
 CONTROL_PLANE = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler")

@@ -101,7 +101,7 @@ class Node:
 
     def command(self, argv: Sequence[str]) -> list[str]:
         """Return argv that runs argv on the Node, as one of its processes."""
-        enter = ["nsenter", "-t", str(self.pid()), *["-m", "-u", "-i", "-n", "-p", "-C"]]
+        enter = ["nsenter", "-t", str(self.pid()), "-m", "-u", "-i", "-n", "-p", "-C"]
         inner = [*enter, "--wd=/", "env", *_environment(), *argv]
         return cgroups.joined(self.cluster.name, self.name, inner)
 

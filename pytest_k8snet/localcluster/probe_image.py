@@ -31,8 +31,50 @@ _NAME_SERVICES = ("libnss_files.so.2", "libnss_dns.so.2", "libresolv.so.2")
 _MERGED = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
 
 # What no agent needs, and what would need libraries that nothing else needs.
-_SKIPPED_FOLDERS = ["__pycache__", "config-*", "dbm", "distutils", "dist-packages", "ensurepip", "curses", "idlelib", "lib2to3", "msilib", "pydoc_data", "site-packages", "sqlite3", "test", "tests", "tkinter", "turtledemo", "unittest", "venv", "wsgiref", "xmlrpc"]
-_SKIPPED_EXTENSIONS = ["_bz2", "_codecs_", "_crypt", "_ctypes_test", "_curses", "_dbm", "_gdbm", "_lzma", "_sqlite3", "_test", "_tkinter", "_uuid", "_xxtest", "audioop", "nis", "ossaudiodev", "readline", "xxlimited", "xxsubtype"]
+_SKIPPED_FOLDERS = [
+    "__pycache__",
+    "config-*",
+    "dbm",
+    "distutils",
+    "dist-packages",
+    "ensurepip",
+    "curses",
+    "idlelib",
+    "lib2to3",
+    "msilib",
+    "pydoc_data",
+    "site-packages",
+    "sqlite3",
+    "test",
+    "tests",
+    "tkinter",
+    "turtledemo",
+    "unittest",
+    "venv",
+    "wsgiref",
+    "xmlrpc",
+]
+_SKIPPED_EXTENSIONS = [
+    "_bz2",
+    "_codecs_",
+    "_crypt",
+    "_ctypes_test",
+    "_curses",
+    "_dbm",
+    "_gdbm",
+    "_lzma",
+    "_sqlite3",
+    "_test",
+    "_tkinter",
+    "_uuid",
+    "_xxtest",
+    "audioop",
+    "nis",
+    "ossaudiodev",
+    "readline",
+    "xxlimited",
+    "xxsubtype",
+]
 
 # Runs in the interpreter that goes into the image: byte code fits only its maker.
 _COMPILER = r"""
@@ -165,7 +207,7 @@ def _libraries(programs: list[Path]) -> set[Path]:
         ["ldd", *map(str, programs)], capture_output=True, text=True, check=False
     ).stdout
     for line in said.splitlines():
-        # "libc.so.6 => /lib/libc.so.6 (0x...)" or "/lib64/ld-linux.so.2 (0x...)"
+        # A library is named "NAME => PATH (0x...)", the loader only "PATH (0x...)".
         match = re.search(r"(?:=>|^)\s*(/\S+) \(0x", line)
         if match:
             found.add(Path(match[1]))
