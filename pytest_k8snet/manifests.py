@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_k8snet.model import Actor, Family, Protocol, Role
@@ -34,6 +35,7 @@ NAMESPACE_OF = {
 PRIVILEGED = "host"
 NEVER = "k8snet.io/never"
 
+AGENT_FILE = Path(__file__).parent / "agent" / "agent.py"
 CODE = "/k8snet/agent.py"
 STATE = "/k8snet-state"
 CA = "/k8snet-ca/ca.crt"
@@ -110,6 +112,15 @@ def agent_config_map(spec: LabSpec) -> dict[str, Any]:
     }
 
 
+def service_account(spec: LabSpec) -> dict[str, Any]:
+    """Make the default ServiceAccount, without waiting for the controller to."""
+    return {
+        "apiVersion": "v1",
+        "kind": "ServiceAccount",
+        "metadata": {"name": "default", "labels": labels(spec)},
+    }
+
+
 def ports_of(role: Role, rank: int, container: str = "main") -> dict[str, int]:
     """Give the ports that a container listens on, by name and protocol."""
     if role is Role.HOST:
@@ -149,7 +160,8 @@ def pod(spec: LabSpec, role: Role, rank: int, facts: ClusterFacts) -> dict[str, 
             *([_init_container(spec)] if role is Role.EDGE else []),
             {**sidecar, "restartPolicy": "Always"},
         ]
-    body |= _PECULIAR.get(role, lambda *_: {})(spec, rank, facts)
+    if peculiar := _PECULIAR.get(role):
+        body |= peculiar(spec, rank, facts)
     return {
         "apiVersion": "v1",
         "kind": "Pod",
@@ -202,7 +214,7 @@ def _pod_security() -> dict[str, Any]:
 def _volumes() -> list[dict[str, Any]]:
     return [
         {"name": "agent", "configMap": {"name": "k8snet-agent"}},
-        {"name": "ca", "configMap": {"name": "kube-root-ca.crt", "optional": True}},
+        {"name": "ca", "configMap": {"name": "kube-root-ca.crt"}},
         {"name": "state", "emptyDir": {}},
     ]
 
@@ -231,7 +243,7 @@ def _init_container(spec: LabSpec) -> dict[str, Any]:
     return _base_container(spec, "init", ["facts", "--out", f"{STATE}/init.json"])
 
 
-def _container(  # noqa: PLR0913 - what a container differs by
+def _container(
     spec: LabSpec, role: Role, rank: int, node: Node, name: str, facts: ClusterFacts
 ) -> dict[str, Any]:
     ports = ports_of(role, rank, name)

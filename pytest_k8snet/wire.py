@@ -211,6 +211,14 @@ _DIAL: Mapping[Kind, Callable[[Probe, Scene], tuple[str, int]]] = {
 }
 
 
+_PART_OF = {
+    "search-cluster": "search",
+    "ndots": "options",
+    "cluster-dns": "nameservers",
+}
+"""Facts that the rules compare only a part of: see ``_values``."""
+
+
 def _fact(probe: Probe, scene: Scene, settings: Mapping[str, Any]) -> dict[str, Any]:
     field = {
         "search-cluster": "search",

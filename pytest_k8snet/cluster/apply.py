@@ -1,0 +1,207 @@
+"""Creates what a run needs, waits for it, and removes every trace of it."""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+from pytest_k8snet.cluster.errors import ApiError, ClusterError, Conflict, NotFound
+from pytest_k8snet.manifests import EXPIRES, MANAGED_BY, RUN, US
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from pytest_k8snet.cluster.api import Api
+
+WORKERS = 16
+CORE = "/api/v1"
+PLURALS = {
+    "Namespace": "namespaces",
+    "ServiceAccount": "serviceaccounts",
+    "ConfigMap": "configmaps",
+    "Service": "services",
+    "Pod": "pods",
+    "EndpointSlice": "endpointslices",
+}
+# Given up on at once: waiting longer cannot help.
+HOPELESS = frozenset(
+    {
+        "ErrImageNeverPull",
+        "InvalidImageName",
+        "ImagePullBackOff",
+        "CreateContainerConfigError",
+        "RunContainerError",
+        "CreateContainerError",
+    }
+)
+
+
+def collection(item: dict[str, Any], namespace: str = "") -> str:
+    """Give the path under which objects of an item's kind are created."""
+    version = item["apiVersion"]
+    root = CORE if version == "v1" else f"/apis/{version}"
+    inside = f"/namespaces/{namespace}" if namespace else ""
+    return f"{root}{inside}/{PLURALS[item['kind']]}"
+
+
+def create_all(
+    api: Api, items: Iterable[tuple[str, dict[str, Any]]]
+) -> list[dict[str, Any]]:
+    """Create (namespace, object) pairs side by side, and give what was made.
+
+    An object that exists is taken as it is: a retried request is no error.
+    """
+
+    def make(pair: tuple[str, dict[str, Any]]) -> dict[str, Any]:
+        namespace, item = pair
+        path = collection(item, namespace)
+        try:
+            return api.create(path, item)
+        except Conflict:
+            return api.get(f"{path}/{item['metadata']['name']}")
+
+    with ThreadPoolExecutor(WORKERS) as pool:
+        return list(pool.map(make, items))
+
+
+def pods_as_they_settle(
+    api: Api,
+    run: str,
+    wanted: Sequence[tuple[str, str]],
+    ready: Callable[[dict[str, Any]], bool],
+    timeout: float,
+) -> Iterator[tuple[dict[str, Any] | None, tuple[str, str], str]]:
+    """Give each wanted Pod once: when it is ready, or with why it will not be.
+
+    Args:
+        api: the client.
+        run: the run's id.
+        wanted: (namespace, name) of each.
+        ready: when a Pod counts as ready.
+        timeout: seconds for all together.
+
+    Yields:
+        (Pod or None, (namespace, name), problem or "").
+
+    """
+    missing = set(wanted)
+    last: dict[tuple[str, str], dict[str, Any]] = {}
+    deadline = time.monotonic() + timeout
+    while missing and (left := deadline - time.monotonic()) > 0:
+        selector = f"{RUN}={run}"
+        try:
+            for _, pod in api.watch(
+                f"{CORE}/pods", timeout=left, labelSelector=selector
+            ):
+                key = (pod["metadata"]["namespace"], pod["metadata"]["name"])
+                last[key] = pod
+                if key not in missing:
+                    continue
+                problem = hopeless(pod)
+                if problem or ready(pod):
+                    missing.discard(key)
+                    yield (None if problem else pod), key, problem
+                if not missing:
+                    return
+        except ClusterError as error:
+            # A watch ends now and then; what ends it for good shows at the deadline.
+            last.setdefault(("", ""), {"error": str(error)})
+            time.sleep(min(0.2, max(0.0, deadline - time.monotonic())))
+    for key in sorted(missing):
+        yield None, key, why_not_ready(last.get(key))
+
+
+def hopeless(pod: dict[str, Any]) -> str:
+    """Say why a Pod will never be ready; "" while it may be."""
+    status = pod.get("status", {})
+    if status.get("phase") == "Failed":
+        return f"{status.get('reason', 'Failed')}: {status.get('message', '')}"
+    for one in _container_statuses(status):
+        waiting = one.get("state", {}).get("waiting", {})
+        if waiting.get("reason") in HOPELESS:
+            image = f" (image {one['image']}, --k8snet-image)"
+            return f"{waiting['reason']}: {waiting.get('message', '')}{image}"
+    return ""
+
+
+def why_not_ready(pod: dict[str, Any] | None) -> str:
+    """Say what a Pod is waiting for, in the API's own words."""
+    if pod is None:
+        return "the API never showed it"
+    status = pod.get("status", {})
+    for condition in status.get("conditions", ()):
+        if condition["status"] != "True" and condition.get("message"):
+            return f"{condition.get('reason', '')}: {condition['message']}"
+    for one in _container_statuses(status):
+        if waiting := one.get("state", {}).get("waiting", {}):
+            reason, message = waiting.get("reason", ""), waiting.get("message", "")
+            return f"{one['name']}: {reason} {message}".strip()
+    return f"still {status.get('phase', 'Pending')}"
+
+
+def _container_statuses(status: dict[str, Any]) -> list[dict[str, Any]]:
+    init: list[dict[str, Any]] = status.get("initContainerStatuses") or []
+    return init + (status.get("containerStatuses") or [])
+
+
+def is_ready(pod: dict[str, Any]) -> bool:
+    """Whether the Ready condition is True."""
+    conditions = pod.get("status", {}).get("conditions", ())
+    return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
+
+
+def is_running(pod: dict[str, Any]) -> bool:
+    """Whether every container runs, ready or not."""
+    status = pod.get("status", {})
+    conditions = {c["type"]: c["status"] for c in status.get("conditions", ())}
+    return conditions.get("ContainersReady") == "True" and bool(status.get("podIPs"))
+
+
+def namespaces_of(api: Api, run: str | None = None) -> list[dict[str, Any]]:
+    """List our namespaces, of one run or of all."""
+    selector = f"{MANAGED_BY}={US}" + (f",{RUN}={run}" if run else "")
+    return api.list(f"{CORE}/namespaces", labelSelector=selector)
+
+
+def remove(api: Api, names: Iterable[str], *, wait: float = 0.0) -> list[str]:
+    """Delete namespaces with all that is in them.
+
+    Args:
+        api: the client.
+        names: of the namespaces.
+        wait: seconds to wait for them to be gone.
+
+    Returns:
+        those still terminating.
+
+    """
+    left = list(names)
+
+    def start(name: str) -> None:
+        # Deleting the Pods at once spares the namespace controller its slow rounds.
+        pods = f"{CORE}/namespaces/{name}/pods"
+        for path in (f"{CORE}/namespaces/{name}", pods):
+            try:
+                api.delete(path, gracePeriodSeconds=0)
+            except (NotFound, ApiError):
+                continue
+
+    with ThreadPoolExecutor(WORKERS) as pool:
+        list(pool.map(start, left))
+    deadline = time.monotonic() + wait
+    while left and time.monotonic() < deadline:
+        time.sleep(0.25)
+        there = {n["metadata"]["name"] for n in namespaces_of(api)}
+        left = [name for name in left if name in there]
+    return left
+
+
+def expired(api: Api, now: float) -> list[str]:
+    """Name the namespaces of runs that ended without cleaning up after themselves."""
+    return [
+        n["metadata"]["name"]
+        for n in namespaces_of(api)
+        if float(n["metadata"].get("annotations", {}).get(EXPIRES, "inf")) < now
+        and "deletionTimestamp" not in n["metadata"]
+    ]

@@ -1,0 +1,249 @@
+"""From the API server to facts: asked once, in the controller."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from typing import TYPE_CHECKING, Any
+
+from pytest_k8snet.cluster.errors import ApiError, ClusterError, Forbidden, NotFound
+from pytest_k8snet.model import ClusterFacts, Family, Feature, Node
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from pytest_k8snet.cluster.api import Api
+
+NETWORK_PLUGINS = (
+    # (DaemonSet name, what people call it, whether it enforces NetworkPolicy)
+    ("cilium", "Cilium", True),
+    ("calico-node", "Calico", True),
+    ("antrea-agent", "Antrea", True),
+    ("kube-router", "kube-router", True),
+    ("ovnkube-node", "OVN-Kubernetes", True),
+    ("weave-net", "Weave Net", True),
+    ("kube-flannel-ds", "flannel", False),
+    ("kindnet", "kindnet", True),
+    ("aws-node", "Amazon VPC CNI", False),
+    ("azure-cns", "Azure CNI", False),
+)
+DNS_SERVICE_LABEL = "k8s-app=kube-dns"
+
+
+class NoNodes(ClusterError):
+    """Nothing can be probed: the cluster has no Node that takes our Pods."""
+
+
+def discover(
+    api: Api,
+    context: str,
+    *,
+    selector: str = "",
+    tolerations: Sequence[dict[str, Any]] = ({"operator": "Exists"},),
+) -> ClusterFacts:
+    """Ask the API server for everything that the plan needs.
+
+    Args:
+        api: the client.
+        context: the kubeconfig context, for reports.
+        selector: a label selector for Nodes; "" takes all.
+        tolerations: what the probe Pods tolerate.
+
+    Raises:
+        NoNodes: when no Node is left to probe from.
+        ClusterError: when the server cannot be asked.
+
+    """
+    found = [
+        _node(item, tolerations)
+        for item in api.list("/api/v1/nodes", labelSelector=selector or None)
+    ]
+    usable = sorted((n for n in found if not n.problem), key=lambda n: n.name)
+    skipped = tuple(sorted((n.name, n.problem) for n in found if n.problem))
+    if not usable:
+        raise NoNodes(_no_nodes(context, selector, skipped))
+    dns_name, dns_addresses = _dns_service(api)
+    api_service = api.get("/api/v1/namespaces/default/services/kubernetes")
+    families = _families(usable, dns_addresses)
+    daemons = _optional(api, "/apis/apps/v1/daemonsets")
+    plugin, enforces = _network_plugin(daemons)
+    features = {Feature.NETWORK_POLICY} if enforces else set()
+    if len(families) > 1:
+        features.add(Feature.DUAL_STACK)
+    return ClusterFacts(
+        context=context,
+        server=api.server,
+        version=api.version(),
+        nodes=tuple(usable),
+        families=families,
+        dns_addresses=dns_addresses,
+        dns_replicas=_dns_replicas(api, dns_name, families),
+        domain=_domain(api),
+        api_addresses=_cluster_ips(api_service),
+        service_cidrs=_service_cidrs(api),
+        network_plugin=plugin,
+        service_proxy=_service_proxy(api, daemons),
+        features=frozenset(features),
+        skipped_nodes=skipped,
+    )
+
+
+def pod_addresses(api: Api) -> dict[str, list[str]]:
+    """Give "address owner" of every running Pod off the host network, by Node."""
+    found: dict[str, list[str]] = {}
+    for pod in api.list("/api/v1/pods", fieldSelector="status.phase=Running"):
+        if pod["spec"].get("hostNetwork") or "deletionTimestamp" in pod["metadata"]:
+            continue
+        owner = f"{pod['metadata']['namespace']}/{pod['metadata']['name']}"
+        entries = found.setdefault(pod["spec"].get("nodeName", ""), [])
+        for address in pod["status"].get("podIPs", ()):
+            entries.append(f"{address['ip']} {owner}")
+    return found
+
+
+def _no_nodes(context: str, selector: str, skipped: Iterable[tuple[str, str]]) -> str:
+    why = "; ".join(f"{name}: {problem}" for name, problem in skipped)
+    if why:
+        return f"no Node of {context} takes probe Pods ({why})"
+    if selector:
+        return f"no Node of {context} has the labels {selector!r} (--k8snet-nodes)"
+    return f"the cluster of {context} has no Nodes"
+
+
+def _node(item: dict[str, Any], tolerations: Sequence[dict[str, Any]]) -> Node:
+    spec, status = item.get("spec", {}), item.get("status", {})
+    conditions = {c["type"]: c["status"] for c in status.get("conditions", ())}
+    taints = tuple(
+        (t["key"], t.get("value", ""), t["effect"]) for t in spec.get("taints", ())
+    )
+    ready = conditions.get("Ready") == "True"
+    refused = [t for t in taints if not any(_tolerates(x, t) for x in tolerations)]
+    problem = "" if ready else f"NotReady ({_why_not_ready(status)})"
+    if not problem and refused:
+        key, _, effect = refused[0]
+        problem = f"taint {key}:{effect} is not tolerated (--k8snet-tolerations)"
+    return Node(
+        name=item["metadata"]["name"],
+        addresses=tuple(
+            a["address"]
+            for a in status.get("addresses", ())
+            if a["type"] == "InternalIP"
+        ),
+        pod_cidrs=tuple(spec.get("podCIDRs", ())),
+        ready=ready,
+        network_unavailable=conditions.get("NetworkUnavailable") == "True",
+        schedulable=not spec.get("unschedulable", False),
+        taints=taints,
+        problem=problem,
+        kubelet_version=status.get("nodeInfo", {}).get("kubeletVersion", ""),
+    )
+
+
+def _why_not_ready(status: dict[str, Any]) -> str:
+    for condition in status.get("conditions", ()):
+        if condition["type"] == "Ready":
+            reason: str = condition.get("reason", "") or "no reason given"
+            return reason
+    return "no Ready condition"
+
+
+def _tolerates(toleration: dict[str, Any], taint: tuple[str, str, str]) -> bool:
+    key, value, effect = taint
+    if effect == "PreferNoSchedule":
+        return True
+    if toleration.get("effect") not in (None, "", effect):
+        return False
+    if toleration.get("operator") == "Exists":
+        return toleration.get("key") in (None, "", key)
+    return toleration.get("key") == key and toleration.get("value", "") == value
+
+
+def _cluster_ips(service: dict[str, Any]) -> tuple[str, ...]:
+    spec = service.get("spec", {})
+    addresses = spec.get("clusterIPs") or [spec.get("clusterIP", "")]
+    return tuple(a for a in addresses if a and a != "None")
+
+
+def _dns_service(api: Api) -> tuple[str, tuple[str, ...]]:
+    items = api.list(
+        "/api/v1/namespaces/kube-system/services", labelSelector=DNS_SERVICE_LABEL
+    )
+    for item in items:
+        if addresses := _cluster_ips(item):
+            return item["metadata"]["name"], addresses
+    return "", ()
+
+
+def _dns_replicas(api: Api, name: str, families: tuple[Family, ...]) -> tuple[str, ...]:
+    if not name:
+        return ()
+    slices = api.list(
+        "/apis/discovery.k8s.io/v1/namespaces/kube-system/endpointslices",
+        labelSelector=f"kubernetes.io/service-name={name}",
+    )
+    addresses = {
+        address
+        for one in slices
+        for endpoint in one.get("endpoints") or ()
+        if endpoint.get("conditions", {}).get("ready", True)
+        for address in endpoint["addresses"]
+    }
+    return tuple(sorted(a for a in addresses if family_of(a) in families))
+
+
+def family_of(address: str) -> Family:
+    """Give the family of an address or range."""
+    version = ipaddress.ip_network(address, strict=False).version
+    return Family.IPV6 if version == 6 else Family.IPV4  # noqa: PLR2004 - IP's own
+
+
+def _families(nodes: Sequence[Node], dns: Sequence[str]) -> tuple[Family, ...]:
+    """Take what Pods and Services both have, the Services' primary first."""
+    of_services = list(dict.fromkeys(family_of(a) for a in dns))
+    of_pods = {family_of(c) for n in nodes for c in n.pod_cidrs}
+    found = [f for f in of_services if f in of_pods or not of_pods]
+    # The DNS Service is often single-stack where the cluster is dual.
+    found += sorted(of_pods - set(found))
+    return tuple(found) or (Family.IPV4,)
+
+
+def _optional(api: Api, path: str) -> list[dict[str, Any]]:
+    """List what only makes the report better: no permission is no failure."""
+    try:
+        return api.list(path)
+    except (Forbidden, NotFound, ApiError):
+        return []
+
+
+def _network_plugin(daemons: Iterable[dict[str, Any]]) -> tuple[str, bool]:
+    names = {d["metadata"]["name"] for d in daemons}
+    for daemon, plugin, enforces in NETWORK_PLUGINS:
+        if daemon in names:
+            return plugin, enforces
+    return "unknown", False
+
+
+def _service_proxy(api: Api, daemons: Iterable[dict[str, Any]]) -> str:
+    try:
+        config = api.get("/api/v1/namespaces/kube-system/configmaps/kube-proxy")
+    except (Forbidden, NotFound):
+        names = {d["metadata"]["name"] for d in daemons}
+        return "kube-proxy" if "kube-proxy" in names else "unknown"
+    text = "\n".join(config.get("data", {}).values())
+    mode = re.search(r"""^\s*"?mode"?:\s*["']?([a-z]*)""", text, re.MULTILINE)
+    return f"kube-proxy {(mode and mode[1]) or 'iptables'}"
+
+
+def _service_cidrs(api: Api) -> tuple[str, ...]:
+    items = _optional(api, "/apis/networking.k8s.io/v1/servicecidrs")
+    return tuple(c for item in items for c in item.get("spec", {}).get("cidrs", ()))
+
+
+def _domain(api: Api) -> str:
+    try:
+        config = api.get("/api/v1/namespaces/kube-system/configmaps/coredns")
+    except (Forbidden, NotFound):
+        return "cluster.local"
+    corefile = config.get("data", {}).get("Corefile", "")
+    zone = re.search(r"^\s*kubernetes\s+([a-z0-9.-]+)", corefile, re.MULTILINE)
+    return zone[1].rstrip(".") if zone else "cluster.local"

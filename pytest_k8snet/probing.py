@@ -1,0 +1,262 @@
+"""Sends probes and waits: through the agents, or to the API server itself."""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from pytest_k8snet import wire
+from pytest_k8snet.cluster.errors import ClusterError
+from pytest_k8snet.model import BUDGETS, Observation, Op, Outcome, Role
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from pytest_k8snet.cluster.api import Api
+    from pytest_k8snet.cluster.channel import Channel
+    from pytest_k8snet.model import Actor, Probe, Scene, Step
+
+API_WORKERS = 16
+PAUSE = 0.05
+"""Seconds between two rounds of what is asked again and again."""
+
+ECHO = ["python3", "-c", "import sys; print('k8snet'); sys.exit(3)"]
+
+
+class Prober:
+    """Turns probes into observations.
+
+    Args:
+        api: for the probes whose source is the API server.
+        channels: the agents' control streams, by actor; may grow.
+        scene: gives the scene as it is now.
+        scale: multiplies every time-out.
+
+    """
+
+    def __init__(
+        self,
+        api: Api,
+        channels: Mapping[Actor, Channel],
+        scene: Callable[[], Scene],
+        scale: float = 1.0,
+    ) -> None:
+        self._api = api
+        self._channels = channels
+        self._scene = scene
+        self._scale = scale
+        self._pool = ThreadPoolExecutor(API_WORKERS, thread_name_prefix="k8snet api")
+        self.sent = 0
+
+    def close(self) -> None:
+        """Stop asking the API server."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def ask(self, probes: Iterable[Probe]) -> dict[Probe, Future[Observation]]:
+        """Send probes, all at the same time; each future gets its observation."""
+        answers: dict[Probe, Future[Observation]] = {}
+        batches: dict[Actor, list[tuple[Probe, dict[str, Any]]]] = {}
+        scene = self._scene()
+        for probe in dict.fromkeys(probes):
+            answers[probe] = Future()
+            if probe.source.role is Role.API:
+                self._ask_api(probe, answers[probe])
+                continue
+            try:
+                asked = wire.request(probe, scene, self._scale)
+            except wire.Unresolved as why:
+                answers[probe].set_result(wire.not_probed(probe, scene, str(why)))
+            else:
+                batches.setdefault(probe.source, []).append((probe, asked))
+        for actor, batch in batches.items():
+            self._submit(actor, batch, answers)
+        return answers
+
+    def _submit(
+        self,
+        actor: Actor,
+        batch: list[tuple[Probe, dict[str, Any]]],
+        answers: Mapping[Probe, Future[Observation]],
+    ) -> None:
+        channel = self._channels.get(actor)
+        if channel is None:
+            for probe, _ in batch:
+                seen = wire.not_probed(probe, self._scene(), f"{actor} does not run")
+                answers[probe].set_result(seen)
+            return
+        replies = channel.submit([asked for _, asked in batch])
+        self.sent += len(batch)
+        for (probe, asked), reply in zip(batch, replies, strict=True):
+            reply.add_done_callback(self._on_reply(probe, asked, answers[probe]))
+
+    def _on_reply(
+        self, probe: Probe, asked: dict[str, Any], answer: Future[Observation]
+    ) -> Callable[[Future[Mapping[str, Any]]], None]:
+        def done(reply: Future[Mapping[str, Any]]) -> None:
+            try:
+                answer.set_result(
+                    wire.observe(probe, reply.result(), self._scene(), asked)
+                )
+            except Exception as error:  # noqa: BLE001 - a bug must not hang the run
+                answer.set_exception(error)
+
+        return done
+
+    def _ask_api(self, probe: Probe, answer: Future[Observation]) -> None:
+        def work() -> None:
+            started = time.monotonic()
+            scene = self._scene()
+            try:
+                values = API_OPS[probe.ask.op](self._api, probe, scene)
+                reply = {"outcome": Outcome.ANSWERED, "values": values}
+            except wire.Unresolved as why:
+                reply = {"outcome": Outcome.NOT_PROBED, "detail": str(why)}
+            except ClusterError as error:
+                reply = {"outcome": Outcome.ANSWERED_WRONGLY, "detail": str(error)}
+            except Exception as error:  # noqa: BLE001 - a bug must not hang the run
+                reply = {"outcome": Outcome.NOT_PROBED, "detail": repr(error)}
+            reply["seconds"] = round(time.monotonic() - started, 4)
+            answer.set_result(wire.observe(probe, reply, scene))
+
+        self.sent += 1
+        self._pool.submit(work)
+
+    def until_settled(
+        self, wanted: Mapping[Probe, Callable[[Observation], bool]], patience: float
+    ) -> tuple[float, list[Observation]]:
+        """Ask again and again until everything is as wanted, or nothing improves.
+
+        Args:
+            wanted: probes, each with when it is as wanted.
+            patience: seconds without any improvement after which to go on.
+
+        Returns:
+            (seconds it took, observations of what is not as wanted).
+
+        """
+        started = improved = time.monotonic()
+        pending = dict(wanted)
+        last: list[Observation] = []
+        while pending:
+            answers = self.ask(pending)
+            wait(answers.values())
+            last = [a.result() for a in answers.values()]
+            left = {o.probe: wanted[o.probe] for o in last if not wanted[o.probe](o)}
+            if len(left) < len(pending):
+                improved = time.monotonic()
+            pending = left
+            if pending and time.monotonic() - improved > patience:
+                break
+            if pending:
+                time.sleep(PAUSE)
+        missing = [o for o in last if o.probe in pending]
+        return time.monotonic() - started, missing
+
+    def watch_change(
+        self, step: Step, probes: Sequence[Probe], scale: float = 1.0
+    ) -> list[Observation]:
+        """Ask until every cell conforms or the step's budget is used up.
+
+        Returns the last observation of every cell, with the time since the change.
+        """
+        started = time.monotonic()
+        deadline = started + BUDGETS[step.budget] * scale
+        streak = dict.fromkeys(probes, 0)
+        since: dict[Probe, float] = {}
+        last: dict[Probe, Observation] = {}
+        pending = set(probes)
+        while pending:
+            answers = self.ask([p for p in probes if p in pending])
+            wait(answers.values())
+            now = time.monotonic() - started
+            for probe, answer in answers.items():
+                seen = answer.result()
+                if step.until(seen):
+                    since.setdefault(probe, now)
+                    streak[probe] += 1
+                else:
+                    since.pop(probe, None)
+                    streak[probe] = 0
+                last[probe] = replace(seen, after=since.get(probe, now))
+                if streak[probe] >= step.consecutive:
+                    pending.discard(probe)
+            if time.monotonic() > deadline:
+                break
+            if pending:
+                time.sleep(PAUSE)
+        for probe in pending & set(since):
+            # It began to conform, too late to be sure of it.
+            detail = "did not stay so within the budget"
+            last[probe] = replace(last[probe], outcome=Outcome.TIMED_OUT, detail=detail)
+        return [last[p] for p in probes]
+
+
+def _server_there(probe: Probe, scene: Scene) -> tuple[str, str]:
+    pod = scene.pod(Role.SERVER, probe.source.node)
+    if pod is None:
+        raise wire.Unresolved(f"server@{probe.source.node} does not run")
+    return pod.namespace, pod.name
+
+
+def _exec(api: Api, probe: Probe, scene: Scene) -> list[str]:
+    namespace, name = _server_there(probe, scene)
+    ran = api.exec(namespace, name, "main", ECHO, timeout=15)
+    return [ran.stdout.decode(errors="replace").strip(), f"exit {ran.exit_code}"]
+
+
+def _logs(api: Api, probe: Probe, scene: Scene) -> list[str]:
+    namespace, name = _server_there(probe, scene)
+    path = f"/api/v1/namespaces/{namespace}/pods/{name}/log"
+    text = api.text(path, container="main")
+    return ["serving" if "serving" in text else f"logs say {text[:80]!r}"]
+
+
+def _port_forward(api: Api, probe: Probe, scene: Scene) -> list[str]:
+    namespace, name = _server_there(probe, scene)
+    pod = scene.pods[Role.SERVER, probe.source.node]
+    said = api.port_forward(namespace, name, pod.ports["main/tcp"], b"{}\n", timeout=15)
+    return ["served" if b'"who"' in said else f"answered {said[:80]!r}"]
+
+
+def _status(api: Api, probe: Probe, scene: Scene) -> list[str]:
+    del api
+    return STATUS[str(dict(probe.ask.settings)["field"])](probe.source.node, scene)
+
+
+def _pod_addresses(node: str, scene: Scene) -> list[str]:
+    return [entry for name, entry in scene.all_pod_addresses if name == node]
+
+
+def _pods_ready(node: str, scene: Scene) -> list[str]:
+    mine = [p for p in scene.pods.values() if p.node == node and p.role in PROBED]
+    if not mine:
+        raise wire.Unresolved(f"no Pod of ours runs on {node}")
+    late = [p.name for p in mine if p.name not in scene.ready_pods]
+    return [f"{name} is not ready" for name in late] or ["ready"]
+
+
+PROBED = frozenset({Role.CLIENT, Role.SERVER})
+
+
+def _node_ready(node: str, scene: Scene) -> list[str]:
+    found = scene.facts.node(node)
+    return [
+        "ready" if found.ready else found.problem or "not ready",
+        "network unavailable" if found.network_unavailable else "network available",
+        "address" if found.addresses else "no address",
+    ]
+
+
+STATUS: Mapping[str, Callable[[str, Scene], list[str]]] = {
+    "pod-addresses": _pod_addresses,
+    "pods-ready": _pods_ready,
+    "node-ready": _node_ready,
+}
+API_OPS: Mapping[Op, Callable[[Api, Probe, Scene], list[str]]] = {
+    Op.EXEC: _exec,
+    Op.LOGS: _logs,
+    Op.PORT_FORWARD: _port_forward,
+    Op.STATUS: _status,
+}

@@ -1,0 +1,220 @@
+"""From observations to results: five words, and the lines that explain them. Pure."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pytest_k8snet.model import Kind, Op, Outcome, Role, Verdict, Word
+from pytest_k8snet.verdict import by_source, judged
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from pytest_k8snet.model import (
+        Check,
+        Control,
+        Observation,
+        Observations,
+        Probe,
+        Scene,
+    )
+
+MOST_CELLS_SHOWN = 6
+
+
+@dataclass(frozen=True)
+class Result:
+    """What became of one check.
+
+    Attributes:
+        check: the check.
+        word: one of the five.
+        reason: one line; why not, when it was not judged.
+        verdict: what the judge said.
+        seen: the observations that were judged.
+        reproduce: a command line that repeats one failing cell; "" when none.
+
+    """
+
+    check: Check
+    word: Word
+    reason: str = ""
+    verdict: Verdict = Verdict()
+    seen: Observations = ()
+    reproduce: str = ""
+
+    @property
+    def cells(self) -> int:
+        """Count the cells: attempts at one pair are one cell."""
+        return len({_cell(o.probe) for o in self.seen})
+
+    @property
+    def failed_cells(self) -> int:
+        """Count the cells with a violation."""
+        return len({_cell(o.probe) for o in self.verdict.violations})
+
+
+def _cell(probe: Probe) -> tuple[object, ...]:
+    return (probe.ask, probe.source, probe.target, probe.protocol, probe.family)
+
+
+def not_applicable(check: Check, reason: str) -> Result:
+    """Give the result of a check that does not apply."""
+    return Result(check, Word.NOT_APPLICABLE, reason)
+
+
+def inconclusive(check: Check, reason: str, seen: Observations = ()) -> Result:
+    """Give the result of a check that could not be judged."""
+    return Result(check, Word.INCONCLUSIVE, reason, seen=seen)
+
+
+def conclude(
+    check: Check,
+    controls: Iterable[tuple[Control, Observations]],
+    seen: Observations,
+    scene: Scene,
+) -> Result:
+    """Judge a check: its controls first, then what it is about."""
+    if not seen:
+        return inconclusive(check, "nothing was probed")
+    for control, answers in controls:
+        if problem := broken(control, answers):
+            return inconclusive(check, f"control: {control.says}: {problem}", seen)
+    verdict = judged(check.rule.judge, seen)
+    if verdict.violations:
+        reproduce = reproduction(verdict.violations[0], scene)
+        return Result(check, Word.FAIL, verdict.note, verdict, seen, reproduce)
+    if verdict.unjudged:
+        reason = f"not judged: {describe(verdict.unjudged[0])}"
+        if (more := len(verdict.unjudged) - 1) > 0:
+            reason += f" (and {more} more)"
+        return Result(check, Word.INCONCLUSIVE, reason, verdict, seen)
+    return Result(check, Word.PASS, verdict.note, verdict, seen)
+
+
+def broken(control: Control, answers: Observations) -> str:
+    """Say how a control does not hold; "" when it does."""
+    for one in answers:
+        if one.outcome is Outcome.NOT_PROBED or not control.holds(one):
+            return describe(one)
+    if control.several:
+        for source, group in by_source(answers).items():
+            if len({o.answered_by for o in group}) < 2:  # noqa: PLR2004 - several
+                return f"{source} saw one only"
+    return ""
+
+
+def describe(seen: Observation) -> str:
+    """Say in one line what one probe saw: ``<cell>  <got>, should be <expected>``."""
+    got = [str(seen.outcome)]
+    if seen.phase and seen.outcome not in {Outcome.CONNECTED, Outcome.ANSWERED}:
+        got[0] += f" ({seen.phase}{', ' if seen.detail else ''}{seen.detail})"
+    elif seen.detail:
+        got[0] += f" ({seen.detail})"
+    if seen.answered_by:
+        got.append(f"answered by {seen.answered_by}")
+        if seen.may_answer and seen.answered_by not in seen.may_answer:
+            got.append(f"should be {_some(seen.may_answer)}")
+    if seen.peer and seen.source_addresses and seen.peer not in seen.source_addresses:
+        got.append(f"source seen is {seen.peer}, should be {_own(seen)}")
+    if seen.expected and sorted(seen.values) != sorted(seen.expected):
+        got.append(f"got {_some(seen.values)}, should be {_some(seen.expected)}")
+    elif seen.values and seen.outcome is Outcome.ANSWERED and not seen.expected:
+        got.append(f"got {_some(seen.values)}")
+    dialled = f" [{seen.dialled}]" if seen.dialled else ""
+    return f"{seen.probe}{dialled}  {', '.join(got)}"
+
+
+def _own(seen: Observation) -> str:
+    same = [a for a in seen.source_addresses if (":" in a) == (":" in seen.peer)]
+    return _some(tuple(same or seen.source_addresses))
+
+
+def _some(values: Sequence[str]) -> str:
+    shown = ", ".join(values[:4]) or "nothing"
+    return shown + (f" and {len(values) - 4} more" if len(values) > 4 else "")  # noqa: PLR2004
+
+
+def explain(result: Result) -> str:
+    """Say what a failed check saw, for the test's failure message."""
+    rule = result.check.rule
+    cells = {_cell(o.probe): o for o in reversed(result.verdict.violations)}
+    shown = [f"  {describe(o)}" for o in list(cells.values())[:MOST_CELLS_SHOWN]]
+    if (more := len(cells) - MOST_CELLS_SHOWN) > 0:
+        shown.append(f"  ... and {more} more cells")
+    lines = [
+        f"{result.check.id}: {rule.requirement}",
+        f"  {result.failed_cells} of {result.cells} cells: {shape(cells.values())}",
+        *shown,
+    ]
+    if result.reason:
+        lines.append(f"  seen: {result.reason}")
+    if rule.usually:
+        lines.append(f"  usually: {rule.usually}")
+    lines.append(f"  spec: {rule.spec}")
+    if result.reproduce:
+        lines.append(f"  reproduce: {result.reproduce}")
+    return "\n".join(lines)
+
+
+def shape(violations: Iterable[Observation]) -> str:
+    """Say where cells lie: one Node, one pair, or everywhere."""
+    pairs = {(o.probe.source.node, o.probe.target.node) for o in violations}
+    if not pairs:
+        return "none"
+    common = set.intersection(*({a, b} for a, b in pairs)) - {""}
+    if len(pairs) == 1:
+        source, target = next(iter(pairs))
+        if source in {target, ""} or not target:
+            return f"on {source or target}"
+        return f"from {source} to {target}"
+    sources, targets = {a for a, _ in pairs}, {b for _, b in pairs}
+    if len(sources) == 1 and "" not in sources:
+        return f"from {next(iter(sources))}"
+    if len(targets) == 1 and "" not in targets:
+        return f"to {next(iter(targets))}"
+    if common:
+        return f"to and from {', '.join(sorted(common))}"
+    return f"{len(pairs)} pairs of Nodes"
+
+
+def by_place(results: Iterable[Result]) -> dict[str, list[Result]]:
+    """Group failures by where their cells lie, the largest group first."""
+    groups: dict[str, list[Result]] = defaultdict(list)
+    for one in results:
+        if one.word is Word.FAIL:
+            groups[shape(one.verdict.violations)].append(one)
+    return dict(sorted(groups.items(), key=lambda g: (-len(g[1]), g[0])))
+
+
+def reproduction(seen: Observation, scene: Scene) -> str:
+    """Give the command line that asks one probe again; "" when there is none."""
+    probe = seen.probe
+    pod = scene.pod(probe.source.role, probe.source.node)
+    address, _, port = seen.dialled.rpartition(" ")
+    question = {
+        Op.CONNECT: f"{probe.protocol or 'tcp'} {address} {port}",
+        Op.BULK: f"tcp {address} {port}",
+        Op.FULL_SIZE: f"udp {address} {port} mtu",
+        Op.LOOKUP: f"lookup {seen.dialled}",
+    }.get(probe.ask.op)
+    if probe.ask.op is Op.DNS:
+        server = probe.target.name if probe.target.kind is Kind.DNS_SERVER else "-"
+        question = f"dns {server} {seen.dialled} {_record(probe)}"
+    if question is None or not seen.dialled:
+        return ""
+    if probe.source.role is Role.OUTSIDE:
+        return f"(outside) python3 -m pytest_k8snet.agent {question}"
+    if pod is None:
+        return ""
+    return (
+        f"kubectl --context {scene.facts.context} -n {pod.namespace} exec {pod.name} "
+        f"-c {probe.source.container} -- python3 /k8snet/agent.py {question}"
+    )
+
+
+def _record(probe: Probe) -> str:
+    kind = dict(probe.ask.settings).get("type")
+    return str(kind or ("AAAA" if probe.family == "ipv6" else "A"))
