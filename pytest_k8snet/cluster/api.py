@@ -361,7 +361,8 @@ class Api:
                 again = method in IDEMPOTENT or not error.sent
                 pause = RETRY_AFTER[broken] if broken < len(RETRY_AFTER) else left
                 if not again or pause >= left:
-                    raise Unreachable(self.server, error.why) from error.__cause__
+                    why, advice = error.why, error.advice
+                    raise Unreachable(self.server, why, advice) from error.__cause__
                 broken += 1
             else:
                 if response.status < 400:  # noqa: PLR2004
@@ -455,8 +456,12 @@ class _Broken(Exception):  # noqa: N818 - never leaves this module
         never = (exceptions.NewConnectionError, exceptions.ConnectTimeoutError)
         # Once any of it was sent, the server may have acted on it.
         self.sent = not isinstance(error, (*never, exceptions.SSLError))
+        # urllib3 begins with its connection object, which helps nobody.
         text = str(error)
-        self.why = text.partition(": ")[2] or text
+        self.why = text.partition(": ")[2] if text.startswith("HTTP") else text
+        self.advice = ""
+        if isinstance(error, exceptions.SSLError):
+            self.advice = "check the certificate-authority of the context"
 
 
 def _check_context(config: Any, context: str, files: str) -> None:

@@ -395,7 +395,9 @@ class ExecTransport:
     def _reason(self, why: str) -> str:
         from pytest_k8snet.cluster import streams  # noqa: PLC0415
 
-        _, message = streams.exit_of(self._stream.status)
+        code, message = streams.exit_of(self._stream.status)
+        if code is not None:
+            message = f"ended with {code}"
         return last_words(message or why, self._stderr)
 
 
