@@ -99,6 +99,7 @@ def build_all(progress: Progress) -> Binaries:
         _require_space(go)
         # One at a time: two builds side by side would only share the processors.
         with FileLock(home / ".lock"):
+            paths.remove_unfinished(home)
             for number, component in enumerate(absent, 1):
                 target = home / keys[component.name]
                 if not target.is_dir():
@@ -151,7 +152,9 @@ class _Go:
 
     def build(self, component: Component, target: Path, progress: Progress) -> None:
         # In a folder beside, renamed when complete: a killed build leaves no half.
-        with tempfile.TemporaryDirectory(dir=target.parent, prefix=".new-") as new:
+        with tempfile.TemporaryDirectory(
+            dir=target.parent, prefix=paths.UNFINISHED
+        ) as new:
             folder = Path(new) / "bin"
             folder.mkdir()
             named = component.packages == (".",)

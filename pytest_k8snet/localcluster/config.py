@@ -9,20 +9,24 @@ from __future__ import annotations
 import ipaddress
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from .cluster_file import (
+    KIND_API,
+    OUR_API,
+    ClusterExtras,
+    KindCluster,
+    ProxyMode,
+    validate,
+)
 from .errors import ClusterConfigError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 Family = Literal["ipv4", "ipv6"]
-ProxyMode = Literal["nftables", "iptables", "ipvs", "none"]
-
-KIND_API, OUR_API = "kind.x-k8s.io/v1alpha4", "k8snet/v1alpha1"
 FAMILIES: dict[str, tuple[Family, ...]] = {
     "ipv4": ("ipv4",),
     "ipv6": ("ipv6",),
@@ -35,52 +39,6 @@ SERVICE_SUBNETS = {"ipv4": "10.96.0.0/16", "ipv6": "fd00:10:96::/112"}
 NODE_PREFIX = {"ipv4": 24, "ipv6": 64}
 MOST_PREFIX_DIFFERENCE = 16
 LONGEST_NAME = 63 - len("-control-plane")
-
-
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-
-class _Networking(_Strict):
-    ipFamily: Literal["ipv4", "ipv6", "dual"] = "ipv4"  # noqa: N815 - kind's name
-    apiServerAddress: str | None = None  # noqa: N815
-    apiServerPort: int | None = None  # noqa: N815
-    podSubnet: str | None = None  # noqa: N815
-    serviceSubnet: str | None = None  # noqa: N815
-    disableDefaultCNI: bool = False  # noqa: N815
-    kubeProxyMode: ProxyMode = "nftables"  # noqa: N815
-    dnsSearch: list[str] | None = None  # noqa: N815
-
-
-class _Node(_Strict):
-    role: Literal["control-plane", "worker"] = "control-plane"
-    image: str | None = None
-    labels: dict[str, str] = Field(default_factory=dict)
-    extraMounts: list[Any] | None = None  # noqa: N815
-    extraPortMappings: list[Any] | None = None  # noqa: N815
-    kubeadmConfigPatches: list[Any] | None = None  # noqa: N815
-    kubeadmConfigPatchesJSON6902: list[Any] | None = None  # noqa: N815
-
-
-class _Kind(_Strict):
-    kind: Literal["Cluster"]
-    apiVersion: Literal["kind.x-k8s.io/v1alpha4"]  # noqa: N815
-    name: str | None = None
-    nodes: list[_Node] = Field(default_factory=lambda: [_Node()], min_length=1)
-    networking: _Networking = Field(default_factory=_Networking)
-    featureGates: dict[str, bool] = Field(default_factory=dict)  # noqa: N815
-    runtimeConfig: dict[str, str] = Field(default_factory=dict)  # noqa: N815
-    kubeadmConfigPatches: list[Any] | None = None  # noqa: N815
-    kubeadmConfigPatchesJSON6902: list[Any] | None = None  # noqa: N815
-    containerdConfigPatches: list[Any] | None = None  # noqa: N815
-    containerdConfigPatchesJSON6902: list[Any] | None = None  # noqa: N815
-
-
-class _Extras(_Strict):
-    kind: Literal["ClusterExtras"]
-    apiVersion: Literal["k8snet/v1alpha1"]  # noqa: N815
-    cni: Literal["bridge"] = "bridge"
-    features: list[str] = Field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -130,10 +88,10 @@ def load(file: Path, name: str | None = None) -> ClusterSpec:
 def parse(text: str, file: Path, name: str | None = None) -> ClusterSpec:
     """Understand the text of a cluster file."""
     kind_document, extras_document = _documents(text, file)
-    kind = _validate(_Kind, kind_document, file, KIND_API)
-    extras = _Extras(kind="ClusterExtras", apiVersion="k8snet/v1alpha1")
+    kind = validate(KindCluster, kind_document, file, KIND_API)
+    extras = ClusterExtras(kind="ClusterExtras", apiVersion="k8snet/v1alpha1")
     if extras_document is not None:
-        extras = _validate(_Extras, extras_document, file, OUR_API)
+        extras = validate(ClusterExtras, extras_document, file, OUR_API)
     families = FAMILIES[kind.networking.ipFamily]
     chosen = _name(name or kind.name or file.stem, file)
     pods = _subnets(kind.networking.podSubnet, POD_SUBNETS, families, "podSubnet", file)
@@ -179,32 +137,6 @@ def _documents(text: str, file: Path) -> tuple[Any, Any]:
     return documents[0], documents[1] if len(documents) == most else None
 
 
-_Model = TypeVar("_Model", bound=BaseModel)
-
-
-def _validate(model: type[_Model], document: Any, file: Path, api: str) -> _Model:
-    try:
-        return model.model_validate(document)
-    except ValidationError as error:
-        problems = []
-        for problem in error.errors(include_url=False):
-            place = _place(problem["loc"])
-            got = problem["input"]
-            if problem["type"] == "extra_forbidden":
-                problems.append(f"{place}: {api} has no such field; remove it")
-            elif problem["type"] == "missing":
-                problems.append(f"{place}: this field is required")
-            else:
-                problems.append(f"{place}: {problem['msg']}, but it is {got!r}")
-        lines = "".join(f"\n  {file}: {problem}" for problem in problems)
-        raise ClusterConfigError(f"the cluster file is wrong:{lines}") from error
-
-
-def _place(location: tuple[int | str, ...]) -> str:
-    parts = (f"[{p}]" if isinstance(p, int) else f".{p}" for p in location)
-    return "".join(parts).lstrip(".") or "the document"
-
-
 def _name(name: str, file: Path) -> str:
     if re.fullmatch(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?", name) and (
         len(name) <= LONGEST_NAME
@@ -217,7 +149,7 @@ def _name(name: str, file: Path) -> str:
     )
 
 
-def _nodes(kind: _Kind, name: str) -> tuple[NodeSpec, ...]:
+def _nodes(kind: KindCluster, name: str) -> tuple[NodeSpec, ...]:
     """Name the Nodes as kind does: NAME-worker, NAME-worker2, ..."""
     counts: dict[str, int] = {}
     found = []
@@ -283,7 +215,7 @@ _KIND_ONLY = (
 )
 
 
-def _kind_only(kind: _Kind) -> tuple[str, ...]:
+def _kind_only(kind: KindCluster) -> tuple[str, ...]:
     found = [field for field in _KIND_ONLY if getattr(kind, field, None)]
     for number, node in enumerate(kind.nodes):
         found += [f"nodes[{number}].{f}" for f in _KIND_ONLY if getattr(node, f, None)]

@@ -145,6 +145,7 @@ def image_store(images: dict[str, Path], progress: Progress) -> Path:
     with FileLock(home / ".lock"):
         if not store.is_dir():
             progress.stage("unpack images")
+            paths.remove_unfinished(home)
             _fill(store, containerd, images, progress)
     return store
 
@@ -154,7 +155,7 @@ def _fill(
 ) -> None:
     # The socket's path must be short, so that it cannot lie in the cache.
     with (
-        tempfile.TemporaryDirectory(dir=store.parent, prefix=".new-") as new,
+        tempfile.TemporaryDirectory(dir=store.parent, prefix=paths.UNFINISHED) as new,
         tempfile.TemporaryDirectory(prefix="k8snet-") as short,
     ):
         root = Path(new) / "root"

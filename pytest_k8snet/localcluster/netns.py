@@ -2,48 +2,21 @@
 
 from __future__ import annotations
 
-import json
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from . import (
-    containerd,
-    control_plane,
-    fabric,
-    kubeconfig,
-    manifests,
-    node_agents,
-    packages,
-    podnet,
-    state,
-    sweep,
-    sysctls,
-)
+from . import containerd, fabric, kubeconfig, packages, state, sweep, sysctls
 from .api import Api
-from .build import Binaries, build_all
-from .commands import wait_for
+from .birth import Birth, Materials
+from .build import build_all
 from .config import ClusterSpec, require_netns
-from .control_plane import Credentials, service_address
 from .errors import ClusterExistsError
 from .images import build_images
-from .node import Node, nodes
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from .progress import Progress
-
-PARALLEL = 8
-
-
-@dataclass(frozen=True)
-class Materials:
-    """What clusters are made of; kept between them."""
-
-    binaries: Binaries
-    containerd: str
-    images: dict[str, Path]
-    store: Path
 
 
 def prepare(progress: Progress, *, install_packages: bool) -> Materials:
@@ -71,7 +44,7 @@ def up(
     materials = prepare(progress, install_packages=install_packages)
     try:
         record = _claim(spec, merge_into or kubeconfig.default_file())
-        return _Birth(spec, record, materials, progress).run()
+        return Birth(spec, record, materials, progress).run()
     except ClusterExistsError:
         raise
     except BaseException as error:
@@ -148,159 +121,3 @@ def _claim(spec: ClusterSpec, merge_into: Path) -> state.ClusterRecord:
         record.save()
         sysctls.raise_limits()
     return record
-
-
-class _Birth:
-    """Makes one cluster, step by step."""
-
-    def __init__(
-        self,
-        spec: ClusterSpec,
-        record: state.ClusterRecord,
-        materials: Materials,
-        progress: Progress,
-    ) -> None:
-        self.spec, self.record = spec, record
-        self.materials, self.progress = materials, progress
-        self.nodes = nodes(record)
-        self.first = self.nodes[0]
-
-    def run(self) -> state.ClusterRecord:
-        self.progress.stage(f"nodes: {', '.join(node.name for node in self.nodes)}")
-        fabric.lay(self.record)
-        with ThreadPoolExecutor(PARALLEL) as pool:
-            made = pool.submit(self._credentials)
-            list(pool.map(self._boot, self.nodes))
-            control_plane.start_etcd(self.first)
-            config = made.result()
-            self.progress.stage("control plane")
-            control_plane.start_api_server(self.first, self.spec)
-            started = [
-                pool.submit(containerd.start, node, self.materials.containerd)
-                for node in self.nodes
-            ]
-            api = self._api()
-            control_plane.start_controllers(self.first, self.spec)
-            for each in started:
-                each.result()
-            list(pool.map(self._start_agents, self.nodes))
-            self._addons(api)
-            self.progress.stage("Nodes ready")
-            self._pod_network(api, pool)
-        self._label(api)
-        if self.spec.default_cni:
-            self._wait_for_nodes(api)
-            api.create(manifests.DEPLOYMENTS, manifests.coredns())
-            self._wait_for_dns(api)
-        else:
-            api.create(manifests.DEPLOYMENTS, manifests.coredns())
-            self.progress.stage("no pod network (disableDefaultCNI): not waiting")
-        kubeconfig.merge(Path(self.record.kubeconfig), config)
-        record = replace(self.record, running=True)
-        record.save()
-        return record
-
-    def _credentials(self) -> dict[str, Any]:
-        made = Credentials.make()
-        control_plane.write_files(self.first, self.spec, made)
-        for node in self.nodes:
-            node_agents.write_files(node, self.spec, made)
-        return control_plane.write_admin(self.record, made)
-
-    def _boot(self, node: Node) -> None:
-        containerd.install_store(node, self.materials.store)
-        binaries = self.materials.binaries
-        search = " ".join(self.spec.dns_search)
-        resolv = f"search {search}\n" if search else "# no upstream name server\n"
-        node.boot(binaries["kubernetes"], binaries["etcd"], binaries["cni"], resolv)
-
-    def _api(self) -> Api:
-        api = Api(self.record.server, self.record.folder / "pki")
-        log = self.first.logs / "kube-apiserver.log"
-        wait_for(
-            "start of the API server",
-            api.ready,
-            timeout=120,
-            hint=lambda: log.read_text(errors="replace")[-2000:],
-        )
-        return api
-
-    def _start_agents(self, node: Node) -> None:
-        node_agents.start_kubelet(node)
-        if self.spec.proxy_mode != "none":
-            node_agents.start_proxy(node)
-
-    def _addons(self, api: Api) -> None:
-        dns = [service_address(subnet, 10) for subnet in self.spec.service_subnets]
-        proxy = node_agents.proxy_config(self.spec)
-        for path, body in manifests.addons(dns, proxy):
-            api.create(path, body)
-
-    def _pod_network(self, api: Api, pool: ThreadPoolExecutor) -> None:
-        cidrs: dict[str, list[str]] = {}
-
-        def numbered() -> bool:
-            for item in api.items("/api/v1/nodes"):
-                if found := item["spec"].get("podCIDRs"):
-                    cidrs[item["metadata"]["name"]] = found
-            self.progress.detail(f"{len(cidrs)} of {len(self.nodes)} registered")
-            return len(cidrs) == len(self.nodes)
-
-        wait_for("registration of all Nodes", numbered, timeout=120, hint=self._kubelet)
-        if self.spec.default_cni:
-            list(
-                pool.map(
-                    lambda node: podnet.connect(node, self.nodes, cidrs, self.spec),
-                    self.nodes,
-                )
-            )
-
-    def _label(self, api: Api) -> None:
-        # Not by the kubelet: it may not set labels of kubernetes.io on its own Node.
-        for node in self.nodes:
-            labels = dict(node.record.labels)
-            if node.record.control_plane:
-                labels[node_agents.CONTROL_PLANE] = ""
-            if labels:
-                body = {"metadata": {"labels": labels}}
-                api.merge(f"/api/v1/nodes/{node.name}", body)
-
-    def _wait_for_nodes(self, api: Api) -> None:
-        def ready() -> bool:
-            found = [_ready_node(item) for item in api.items("/api/v1/nodes")]
-            self.progress.detail(f"{sum(found)} of {len(self.nodes)}")
-            return all(found) and len(found) == len(self.nodes)
-
-        wait_for("readiness of all Nodes", ready, timeout=120, hint=self._kubelet)
-
-    def _wait_for_dns(self, api: Api) -> None:
-        if self.spec.proxy_mode == "none":
-            self.progress.stage("no service proxy (kubeProxyMode none): not waiting")
-            return
-        self.progress.stage("cluster DNS")
-        path = f"{manifests.DEPLOYMENTS}/coredns"
-
-        def ready() -> bool:
-            count = api.get(path).get("status", {}).get("readyReplicas", 0)
-            self.progress.detail(f"{count} of 2 replicas")
-            return bool(count == manifests.REPLICAS)
-
-        wait_for("readiness of CoreDNS", ready, timeout=120, hint=self._kubelet)
-
-    def _kubelet(self) -> str:
-        tails = []
-        for node in self.nodes:
-            log = node.logs / "kubelet.log"
-            text = log.read_text(errors="replace") if log.exists() else ""
-            tails.append(f"{node.name} kubelet: {json.dumps(text[-600:])}")
-        return "\n".join(tails)
-
-
-def _ready_node(item: dict[str, Any]) -> bool:
-    """Say whether a Node is ready and takes Pods; the taint goes a moment later."""
-    conditions = item.get("status", {}).get("conditions", [])
-    ready = any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
-    taints = item["spec"].get("taints", [])
-    return ready and not any(
-        taint["key"] == "node.kubernetes.io/not-ready" for taint in taints
-    )

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 COMPONENTS = Path(__file__).parent / "components"
+UNFINISHED = ".new-"
 
 
 def state_home() -> Path:
@@ -19,3 +21,9 @@ def cache_home() -> Path:
         return Path(own)
     base = os.environ.get("XDG_CACHE_HOME")
     return (Path(base) if base else Path.home() / ".cache") / "k8snet"
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Remove what a killed process had begun there; the caller holds its lock."""
+    for path in folder.glob(f"{UNFINISHED}*"):
+        shutil.rmtree(path, ignore_errors=True)

@@ -1,0 +1,179 @@
+"""The command's words, exit statuses and messages."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pytest_k8snet import cli, localcluster
+from pytest_k8snet.localcluster import ClusterConfigError, UnknownClusterError
+
+
+@pytest.fixture(autouse=True)
+def _empty_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("K8SNET_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.setattr("pytest_k8snet.localcluster.kind.find_program", lambda _: None)
+
+
+def made(tmp_path: Path, name: str = "ci") -> localcluster.Cluster:
+    return localcluster.Cluster(
+        name, f"k8snet-{name}", tmp_path / "admin.conf", "netns", (f"{name}-worker",)
+    )
+
+
+def test_up_passes_on_what_it_was_told(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    told: dict[str, Any] = {}
+
+    def up(file: Path, **options: Any) -> localcluster.Cluster:
+        told.update(options, file=file)
+        return made(tmp_path)
+
+    monkeypatch.setattr(localcluster, "up", up)
+    words = "cluster up a.yaml --name ci --provider netns --install-packages --retain"
+
+    assert cli.main([*words.split(), "--kubeconfig", "k"]) == 0
+
+    del told["progress"]
+    assert told == {
+        "file": Path("a.yaml"),
+        "name": "ci",
+        "provider": "netns",
+        "install_packages": True,
+        "retain": True,
+        "kubeconfig": Path("k"),
+    }
+    assert "pytest --k8s-context=k8snet-ci" in capsys.readouterr().out
+
+
+def test_a_bare_name_means_a_file_in_clusters(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert cli.cluster_file("three-node") == Path("three-node")
+    (tmp_path / "clusters").mkdir()
+    (tmp_path / "clusters" / "three-node.yaml").touch()
+    assert cli.cluster_file("three-node") == Path("clusters/three-node.yaml")
+    assert cli.cluster_file("other/three-node") == Path("other/three-node")
+    assert cli.cluster_file("three-node.yaml") == Path("three-node.yaml")
+
+
+def test_an_error_is_one_line_with_its_notes_and_status_1(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def up(*_: Any, **__: Any) -> None:
+        error = ClusterConfigError("name: is wrong")
+        error.add_note("logs of the cluster are in X")
+        raise error
+
+    monkeypatch.setattr(localcluster, "up", up)
+
+    assert cli.main(["cluster", "up", "x.yaml"]) == 1
+
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err == (
+        "k8snet: error: name: is wrong\n  logs of the cluster are in X\n"
+    )
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["", "cluster", "cluster up", "cluster up f --provider x", "cluster logs n what"],
+)
+def test_wrong_usage_is_status_2(
+    words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        cli.main(words.split())
+
+    assert caught.value.code == 2
+    assert "usage: k8snet" in capsys.readouterr().err
+
+
+def test_every_command_explains_itself(capsys: pytest.CaptureFixture[str]) -> None:
+    for words in ("", "cluster", "cluster up", "cluster down", "cluster build"):
+        with pytest.raises(SystemExit) as caught:
+            cli.main([*words.split(), "--help"])
+        assert caught.value.code == 0
+    assert "--install-packages" in capsys.readouterr().out
+
+
+def test_an_empty_list_is_no_error(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["cluster", "list"]) == 0
+    assert capsys.readouterr().err == "No local cluster runs here.\n"
+
+
+def test_the_list_names_clusters_and_contexts(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(localcluster, "clusters", lambda: [made(tmp_path)])
+    assert cli.main(["cluster", "list"]) == 0
+    assert capsys.readouterr().out == (
+        "NAME  PROVIDER  NODES  CONTEXT\nci    netns     1      k8snet-ci\n"
+    )
+
+
+@pytest.mark.parametrize("found", [True, False])
+def test_down_is_idempotent(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    *,
+    found: bool,
+) -> None:
+    monkeypatch.setattr(localcluster, "down", lambda *_, **__: found)
+    assert cli.main(["cluster", "down", "ci"]) == 0
+    wanted = 'Cluster "ci" is removed.\n' if found else 'Cluster "ci": none here.\n'
+    assert capsys.readouterr().out == wanted
+
+
+def test_status_tells_what_does_not_run_and_exits_1(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    node = localcluster.NodeStatus("ci-worker", ("10.0.0.1",), ("kubelet",), ("etcd",))
+    status = localcluster.Status(made(tmp_path), api_ready=True, nodes=(node,))
+    monkeypatch.setattr(localcluster, "status", lambda _: status)
+
+    assert cli.main(["cluster", "status", "ci"]) == 1
+
+    assert "ci-worker  10.0.0.1   kubelet  etcd" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "words", ["status x", "logs n --name x", "shell n --name x", "kubeconfig x"]
+)
+def test_an_unknown_cluster_is_an_error(
+    words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["cluster", *words.split()]) == 1
+    assert 'no cluster "x" runs here' in capsys.readouterr().err
+
+
+def test_an_interruption_is_status_130(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def up(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(localcluster, "up", up)
+    assert cli.main(["cluster", "up", "x.yaml"]) == 130
+    assert capsys.readouterr().err == "k8snet: error: interrupted\n"
+
+
+def test_no_cluster_at_all_says_how_to_make_one() -> None:
+    with pytest.raises(localcluster.LocalClusterError, match="k8snet cluster up FILE"):
+        localcluster.require(None)
+
+
+def test_a_node_of_no_cluster_is_unknown() -> None:
+    with pytest.raises(UnknownClusterError, match='no cluster "x" runs here'):
+        localcluster.node_command("x", "n", ["true"])
