@@ -35,7 +35,7 @@ from pytest_k8snet.verdict import (
     all_refused,
     all_silent,
     all_unknown,
-    is_answered,
+    includes,
     is_connected,
 )
 
@@ -296,7 +296,7 @@ class Lab:
 
         def counts_as_ready(pod: dict[str, Any]) -> bool:
             key = (pod["metadata"]["namespace"], pod["metadata"]["name"])
-            gated = places.get(key, (None,))[0] in {Role.UNREADY}
+            gated = places.get(key, (None,))[0] is Role.UNREADY
             return apply.is_running(pod) if gated else apply.is_ready(pod)
 
         settling = apply.pods_as_they_settle(
@@ -424,7 +424,7 @@ class Lab:
                 ):
                     gate[_polled(probe)] = is_connected
                 elif probe.ask.op in {Op.DNS, Op.LOOKUP}:
-                    gate[_polled(probe)] = is_answered
+                    gate[_polled(probe)] = includes
         return gate
 
     def _ask_once(self, planned: Sequence[CheckPlan]) -> None:

@@ -125,8 +125,8 @@ def ports_of(role: Role, rank: int, container: str = "main") -> dict[str, int]:
     """Give the ports that a container listens on, by name and protocol."""
     if role is Role.HOST:
         return ANY_PORT
-    if container == "sibling":
-        return SIBLING_PORTS
+    if container != "main":
+        return SIBLING_PORTS if container == "sibling" else {}
     if role is Role.SERVER:
         # The named port differs from server to server, as rules require.
         alt = 8082 + rank % 2
@@ -155,9 +155,12 @@ def pod(spec: LabSpec, role: Role, rank: int, facts: ClusterFacts) -> dict[str, 
         "volumes": _volumes(),
     }
     if siblings:
-        sidecar = _container(spec, role, rank, node, "sibling", facts)
+        body["containers"].append(_container(spec, role, rank, node, "sibling", facts))
+    if role is Role.EDGE:
+        # Not for hostPorts: the kubelet maps those of app containers only.
+        sidecar = _container(spec, role, rank, node, "sidecar", facts)
         body["initContainers"] = [
-            *([_init_container(spec)] if role is Role.EDGE else []),
+            _init_container(spec),
             {**sidecar, "restartPolicy": "Always"},
         ]
     if peculiar := _PECULIAR.get(role):
@@ -267,7 +270,7 @@ def _container(
     ]
     if role is Role.EDGE:
         made["ports"] += _host_ports(spec, node, name, facts)
-    if name == "main":
+    if ports == PORTS or role is Role.SERVER:
         made["readinessProbe"] = {
             "tcpSocket": {"port": ports["main/tcp"]},
             "periodSeconds": 1,

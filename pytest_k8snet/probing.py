@@ -108,6 +108,7 @@ class Prober:
         def work() -> None:
             started = time.monotonic()
             scene = self._scene()
+            reply: dict[str, Any]
             try:
                 values = API_OPS[probe.ask.op](self._api, probe, scene)
                 reply = {"outcome": Outcome.ANSWERED, "values": values}
@@ -117,8 +118,8 @@ class Prober:
                 reply = {"outcome": Outcome.ANSWERED_WRONGLY, "detail": str(error)}
             except Exception as error:  # noqa: BLE001 - a bug must not hang the run
                 reply = {"outcome": Outcome.NOT_PROBED, "detail": repr(error)}
-            reply["seconds"] = round(time.monotonic() - started, 4)
-            answer.set_result(wire.observe(probe, reply, scene))
+            took = round(time.monotonic() - started, 4)
+            answer.set_result(wire.observe(probe, reply | {"seconds": took}, scene))
 
         self.sent += 1
         self._pool.submit(work)

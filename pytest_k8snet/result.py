@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     )
 
 MOST_CELLS_SHOWN = 6
+NO_VERDICT = Verdict()
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class Result:
     check: Check
     word: Word
     reason: str = ""
-    verdict: Verdict = Verdict()
+    verdict: Verdict = NO_VERDICT
     seen: Observations = ()
     reproduce: str = ""
 
@@ -54,6 +55,14 @@ class Result:
     def failed_cells(self) -> int:
         """Count the cells with a violation."""
         return len({_cell(o.probe) for o in self.verdict.violations})
+
+
+def by_cell(seen: Observations) -> dict[tuple[object, ...], list[Observation]]:
+    """Group the attempts at one pair of ends."""
+    cells: dict[tuple[object, ...], list[Observation]] = defaultdict(list)
+    for one in seen:
+        cells[_cell(one.probe)].append(one)
+    return cells
 
 
 def _cell(probe: Probe) -> tuple[object, ...]:
@@ -123,8 +132,17 @@ def describe(seen: Observation) -> str:
         got.append(f"got {_some(seen.values)}, should be {_some(seen.expected)}")
     elif seen.values and seen.outcome is Outcome.ANSWERED and not seen.expected:
         got.append(f"got {_some(seen.values)}")
-    dialled = f" [{seen.dialled}]" if seen.dialled else ""
-    return f"{seen.probe}{dialled}  {', '.join(got)}"
+    return f"{cell(seen)}  {', '.join(got)}"
+
+
+def cell(seen: Observation) -> str:
+    """Name a cell, with the address or the name that was dialled."""
+    probe = seen.probe
+    if probe.target.kind is Kind.NAME and seen.dialled:
+        kind = dict(probe.ask.settings).get("type")
+        how = "/".join(str(x) for x in (kind, probe.protocol, probe.family) if x)
+        return f"{probe.source} -> {seen.dialled} {how}"
+    return f"{probe}" + (f" [{seen.dialled}]" if seen.dialled else "")
 
 
 def _own(seen: Observation) -> str:

@@ -69,6 +69,11 @@ def is_answered(seen: Observation) -> bool:
     )
 
 
+def includes(seen: Observation) -> bool:
+    """Whether everything expected is in the answer; more may be."""
+    return seen.outcome is Outcome.ANSWERED and set(seen.expected) <= set(seen.values)
+
+
 def is_silent(seen: Observation) -> bool:
     """Whether nobody served the connection."""
     return seen.outcome in NO_ANSWER
@@ -100,6 +105,7 @@ def _connected(seen: Observation) -> bool:
 
 all_connected: Judge = each(is_connected)
 all_answered: Judge = each(is_answered)
+all_included: Judge = each(includes)
 all_refused: Judge = each(is_refused)
 all_silent: Judge = each(is_silent)
 all_unknown: Judge = each(is_unknown_name)

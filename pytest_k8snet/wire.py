@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from pytest_k8snet.manifests import CA
 from pytest_k8snet.model import (
     TIMEOUTS,
     Actor,
@@ -74,6 +75,8 @@ def request(probe: Probe, scene: Scene, scale: float = 1.0) -> dict[str, Any]:
     else:
         made["address"], made["port"] = dial(probe, scene)
         made |= settings
+    if ask.op is Op.TLS:
+        made["ca_file"] = CA
     return made
 
 

@@ -30,7 +30,7 @@ NETWORK_PLUGINS = (
 DNS_SERVICE_LABEL = "k8s-app=kube-dns"
 
 
-class NoNodes(ClusterError):
+class NoNodes(ClusterError):  # noqa: N818 - reads as what is wrong
     """Nothing can be probed: the cluster has no Node that takes our Pods."""
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pytest_k8snet.model import (
     Ask,
+    Change,
     Kind,
     Op,
     Probe,
@@ -11,6 +12,7 @@ from pytest_k8snet.model import (
     Rule,
     Scene,
     Spread,
+    Step,
     Target,
 )
 from pytest_k8snet.rules._world import (
@@ -33,7 +35,7 @@ from pytest_k8snet.rules._world import (
     pod_addresses,
     words,
 )
-from pytest_k8snet.verdict import all_answered, all_unknown
+from pytest_k8snet.verdict import all_answered, all_included, all_unknown, is_answered
 
 RECORDS = DNS_SPECIFICATION
 CONFIG_NAMESERVER = "192.0.2.53"
@@ -201,6 +203,7 @@ DNS_POD_HOSTNAME = Rule(
     usually="the Pod has no subdomain, or the headless Service has another name",
 )
 
+# Priority and weight are the server's business: port and target are compared.
 DNS_SRV = Rule(
     id="DNS-SRV",
     requirement="A named port of a Service MUST have an SRV record with its target.",
@@ -212,8 +215,9 @@ DNS_SRV = Rule(
     probes=tuple(
         dns(
             f"_main-{protocol}._{protocol}.two-protocols.{{ns}}.svc.{{domain}}",
-            words("0 100 80 two-protocols.{ns}.svc.{domain}"),
+            words("80 two-protocols.{ns}.svc.{domain}"),
             "SRV",
+            srv="port and target",
         )
         for protocol in BOTH
     ),
@@ -240,7 +244,6 @@ DNS_SRV_HEADLESS = Rule(
     roles=(Role.SERVER,),
     protocols=BOTH,
     provided=(not_everything_resolves(),),
-    # Weights share 100 among the records, so only port and target are compared.
     probes=(
         dns(
             "_p8080-tcp._tcp.headless.{ns}.svc.{domain}",
@@ -278,7 +281,8 @@ DNS_PTR = Rule(
             reverse="pod",
         ),
     ),
-    judge=all_answered,
+    # A Pod behind several Services has a name from each of them.
+    judge=all_included,
     usually="in-addr.arpa or ip6.arpa is missing from the cluster DNS's zones",
 )
 
@@ -375,8 +379,13 @@ DNS_POLICY_DEFAULT = Rule(
     requirement="With dnsPolicy Default a Pod MUST get its Node's name servers.",
     spec=DNS + "#pod-s-dns-policy",
     mark="dns",
-    roles=(Role.HOST,),
-    probes=(fact(Role.SPARE, "cluster-dns", words("no")),),
+    steps=(
+        Step(
+            changes=(Change("create", Role.SPARE, Spread.NODES),),
+            asks=(fact(Role.SPARE, "cluster-dns", words("no")),),
+            until=is_answered,
+        ),
+    ),
     judge=all_answered,
     usually="the kubelet's resolvConf points at the cluster DNS",
 )

@@ -48,6 +48,9 @@ SOURCE_IP = (
 
 def node_is_there(seen: Observation) -> bool:
     """Whether the Node answered at all: a refusal is an answer."""
+    if seen.outcome is Outcome.TIMED_OUT:
+        # It was connected, and waits for us to begin with TLS.
+        return seen.phase == "receive"
     return seen.outcome in {
         Outcome.CONNECTED,
         Outcome.REFUSED,

@@ -202,7 +202,7 @@ LOCALHOST_ONE_ADDRESS = Rule(
     mark="rule1",
     probes=(
         fact(Role.EDGE, "init-addresses", own_addresses),
-        fact(Role.EDGE, "addresses", own_addresses, container="sibling"),
+        fact(Role.EDGE, "addresses", own_addresses, container="sidecar"),
         fact(Role.EDGE, "addresses", own_addresses),
     ),
     judge=all_answered,

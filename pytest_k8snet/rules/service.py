@@ -521,7 +521,6 @@ SERVICE_API_SERVER = Rule(
     ),
     spec="https://kubernetes.io/docs/tasks/run-application/access-api-from-pod/",
     mark="rule3",
-    families=FAMILIES,
     probes=(
         Ask(
             Role.CLIENT,

@@ -1,0 +1,93 @@
+"""What a plan needs: Pods, namespaces, permissions, time. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from pytest_k8snet.manifests import NAMESPACE_OF
+from pytest_k8snet.model import Op, Role
+
+if TYPE_CHECKING:
+    from pytest_k8snet.manifests import LabSpec
+    from pytest_k8snet.plan import Plan
+
+FIXED_SECONDS = 7.0
+SECONDS_PER_POD = 0.25
+NAME = "pytest-k8snet"
+
+
+def pods(plan: Plan) -> dict[Role, int]:
+    """Count the Pods of each role."""
+    nodes = len(plan.facts.nodes)
+    return {
+        role: 1 if role is Role.UNREADY else nodes
+        for role in sorted(plan.roles)
+        if role in NAMESPACE_OF
+    }
+
+
+def namespaces(plan: Plan, spec: LabSpec) -> list[str]:
+    """Name the namespaces that would be made."""
+    keys = {NAMESPACE_OF[role] for role in pods(plan)}
+    keys |= {"server"} if plan.services else set()
+    return [spec.namespace(key) for key in sorted(keys)]
+
+
+def seconds(plan: Plan) -> float:
+    """Estimate how long a healthy run takes: Pods start side by side on a Node."""
+    per_node = len(pods(plan))
+    return FIXED_SECONDS + SECONDS_PER_POD * per_node * min(len(plan.facts.nodes), 4)
+
+
+def rules(plan: Plan) -> list[dict[str, Any]]:
+    """Give the rules of the ClusterRole that the plan needs, and nothing more."""
+    ops = {p.ask.op for check in plan.checks for p in check.probes}
+    changes = {c.kind for p in plan.checks for s, _ in p.steps for c in s.changes}
+    pod_verbs = ["create", "deletecollection", "list", "watch"]
+    if changes & {"restart", "create"}:
+        pod_verbs.append("get")
+    if "label" in changes:
+        pod_verbs.append("patch")
+    made = [
+        _rule("", ["nodes"], ["list"]),
+        _rule("", ["namespaces"], ["create", "delete", "list"]),
+        _rule("", ["configmaps", "services"], ["create", "get"]),
+        _rule("", ["services"], ["list"]),
+        _rule("", ["serviceaccounts"], ["create", "get"]),
+        _rule("", ["pods"], sorted(pod_verbs)),
+        # From Kubernetes 1.35 a websocket needs create beside get.
+        _rule("", ["pods/exec"], ["create", "get"]),
+        _rule("discovery.k8s.io", ["endpointslices"], ["list"]),
+        # These two only make the report better: without them it says "unknown".
+        _rule("apps", ["daemonsets"], ["list"]),
+        _rule("networking.k8s.io", ["servicecidrs"], ["list"]),
+    ]
+    if any(s.manual for s in plan.services):
+        made.append(_rule("discovery.k8s.io", ["endpointslices"], ["create", "get"]))
+        # Endpoints by hand may point anywhere: the API server asks for this, too.
+        made.append(
+            _rule("discovery.k8s.io", ["endpointslices/restricted"], ["create"])
+        )
+    if Op.LOGS in ops:
+        made.append(_rule("", ["pods/log"], ["get"]))
+    if Op.PORT_FORWARD in ops:
+        made.append(_rule("", ["pods/portforward"], ["create", "get"]))
+    return made
+
+
+def _rule(group: str, resources: list[str], verbs: list[str]) -> dict[str, Any]:
+    return {"apiGroups": [group], "resources": resources, "verbs": verbs}
+
+
+def role_yaml(plan: Plan) -> str:
+    """Write the ClusterRole as kubectl reads it."""
+    role = {
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "ClusterRole",
+        "metadata": {"name": NAME},
+        "rules": rules(plan),
+    }
+    text: str = yaml.safe_dump(role, sort_keys=False, default_flow_style=None)
+    return text.rstrip()

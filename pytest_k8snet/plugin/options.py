@@ -1,0 +1,313 @@
+"""Options, ini keys and environment variables: one table, three ways to say it."""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pytest_k8snet.model import TIMEOUTS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+DEFAULT_IMAGE = "docker.io/library/python:3.13-slim"
+PREFIX_PATTERN = re.compile(r"[a-z0-9]([a-z0-9-]{0,28}[a-z0-9])?")
+
+
+@dataclass(frozen=True)
+class Option:
+    """One thing the user can say.
+
+    The option ``--k8snet-image`` is also the ini key ``k8snet_image`` and the
+    environment variable ``K8SNET_IMAGE``; the option wins, then the variable.
+    """
+
+    name: str
+    help: str
+    default: Any = None
+    metavar: str = "VALUE"
+    parse: Callable[[str], Any] = str
+    flag: bool = False
+    option: str = ""
+
+    @property
+    def key(self) -> str:
+        """Give the ini key."""
+        return f"k8snet_{self.name.replace('-', '_')}"
+
+    @property
+    def variable(self) -> str:
+        """Give the environment variable."""
+        return self.key.upper()
+
+    @property
+    def switch(self) -> str:
+        """Give the command line option."""
+        return self.option or f"--k8snet-{self.name}"
+
+
+def seconds(text: str) -> float:
+    """Read a positive number of seconds; a trailing ``s`` is allowed."""
+    try:
+        value = float(text.removesuffix("s"))
+    except ValueError:
+        value = math.nan
+    if not 0 < value < math.inf:
+        raise ValueError("a positive number of seconds, such as 4 or 2.5s")
+    return value
+
+
+def prefix(text: str) -> str:
+    """Read the beginning of a namespace's name."""
+    if not PREFIX_PATTERN.fullmatch(text):
+        raise ValueError("at most 30 lower-case letters, digits and inner dashes")
+    return text
+
+
+def toleration(text: str) -> dict[str, str]:
+    """Read one toleration as kubectl writes taints: ``key[=value][:Effect]``."""
+    body, _, effect = text.partition(":")
+    key, equals, value = body.partition("=")
+    effects = ("", "NoSchedule", "PreferNoSchedule", "NoExecute")
+    if effect not in effects or not key:
+        raise ValueError("key[=value][:Effect] with one of " + ", ".join(effects[1:]))
+    made = {"key": key, "operator": "Equal" if equals else "Exists"}
+    if equals:
+        made["value"] = value
+    if effect:
+        made["effect"] = effect
+    return made
+
+
+def tolerations(text: str) -> tuple[dict[str, str], ...]:
+    """Read tolerations, comma-separated; ``all`` and ``none`` stand for themselves."""
+    if text == "all":
+        return ({"operator": "Exists"},)
+    if text in {"none", ""}:
+        return ()
+    return tuple(toleration(one.strip()) for one in text.split(","))
+
+
+def provider(text: str) -> str:
+    """Read how local clusters are made."""
+    if text not in {"auto", "kind", "netns"}:
+        raise ValueError("auto, kind or netns")
+    return text
+
+
+OPTIONS = (
+    Option(
+        "context",
+        "kubeconfig context of the cluster to test; with no path given, runs the "
+        "shipped suite. The current context is never used",
+        metavar="NAME",
+        option="--k8s-context",
+    ),
+    Option(
+        "cluster",
+        "make a local cluster from this kind configuration, test it, and remove it",
+        metavar="FILE",
+    ),
+    Option(
+        "provider",
+        "how --k8snet-cluster makes it: kind, netns (Linux namespaces, root), or auto: "
+        "kind when a container engine answers",
+        default="auto",
+        metavar="WHICH",
+        parse=provider,
+    ),
+    Option(
+        "install-packages",
+        "let --k8snet-cluster install the distribution packages it needs",
+        flag=True,
+    ),
+    Option(
+        "kubeconfig",
+        "kubeconfig file; default: $KUBECONFIG, then ~/.kube/config",
+        metavar="FILE",
+    ),
+    Option(
+        "image",
+        f"image of the probe Pods: any with Python 3.9 or later as python3; default: "
+        f"{DEFAULT_IMAGE}, on a local cluster its own",
+        metavar="IMAGE",
+    ),
+    Option(
+        "namespace-prefix",
+        "what the names of our namespaces begin with",
+        default="k8snet",
+        metavar="PREFIX",
+        parse=prefix,
+    ),
+    Option(
+        "nodes",
+        "label selector: test only these Nodes",
+        default="",
+        metavar="SELECTOR",
+    ),
+    Option(
+        "tolerations",
+        "taints that probe Pods tolerate: key[=value][:Effect], comma-separated, or "
+        "all, or none",
+        default=({"operator": "Exists"},),
+        metavar="LIST",
+        parse=tolerations,
+    ),
+    Option(
+        "no-host-network",
+        "create no host-network Pods: the rules that need them do not apply",
+        flag=True,
+    ),
+    Option("keep", "leave everything in the cluster for a look by hand", flag=True),
+    Option(
+        "cleanup",
+        "remove what earlier runs left in the cluster, and end",
+        flag=True,
+    ),
+    Option(
+        "plan",
+        "print what would be created and asked, the permissions and the time it "
+        "needs, and touch nothing",
+        flag=True,
+    ),
+    Option(
+        "report",
+        "write report.json into this folder",
+        metavar="DIR",
+    ),
+    Option(
+        "timeout-api",
+        "seconds for one API request, retries included",
+        default=30.0,
+        metavar="S",
+        parse=seconds,
+    ),
+    Option(
+        "timeout-ready",
+        "seconds for all probe Pods together to become ready",
+        default=90.0,
+        metavar="S",
+        parse=seconds,
+    ),
+    Option(
+        "timeout-connect",
+        "seconds for an agent's control stream to open",
+        default=20.0,
+        metavar="S",
+        parse=seconds,
+    ),
+    Option(
+        "timeout-probe",
+        "seconds after which a silent cell is dead; scales every probe's time-out and "
+        "every budget",
+        default=TIMEOUTS["dead"],
+        metavar="S",
+        parse=seconds,
+    ),
+    Option(
+        "timeout-cleanup",
+        "seconds to wait at the end for our namespaces to be gone",
+        default=3.0,
+        metavar="S",
+        parse=seconds,
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the user said, validated. ``origin`` names where each came from."""
+
+    values: dict[str, Any]
+    origin: dict[str, str]
+
+    def __getitem__(self, name: str) -> Any:
+        """Give an option's value by its name without prefix."""
+        return self.values[name]
+
+    @property
+    def active(self) -> bool:
+        """Whether a cluster was named: without one the plugin does nothing."""
+        return bool(self["context"] or self["cluster"])
+
+
+def add_options(parser: pytest.Parser) -> None:
+    """Register every option and its ini key."""
+    group = parser.getgroup("k8snet", "Kubernetes network (pytest-k8snet)")
+    for one in OPTIONS:
+        help_text = f"{one.help} [{one.key}, {one.variable}]"
+        kwargs: dict[str, Any] = {"dest": one.key, "default": None, "help": help_text}
+        if one.flag:
+            group.addoption(one.switch, action="store_true", **kwargs)
+        else:
+            group.addoption(one.switch, metavar=one.metavar, **kwargs)
+        parser.addini(one.key, help_text, type="string", default="")
+
+
+def read(config: pytest.Config) -> Settings:
+    """Read all options.
+
+    Raises:
+        pytest.UsageError: naming the option, what was given and what is allowed.
+
+    """
+    values: dict[str, Any] = {}
+    origin: dict[str, str] = {}
+    for one in OPTIONS:
+        given = config.getoption(one.key)
+        if given is not None:
+            where = one.switch
+        elif given := os.environ.get(one.variable):
+            where = f"${one.variable}"
+        elif given := config.getini(one.key):
+            where = f"{one.key} in {config.inipath or 'the ini file'}"
+        else:
+            values[one.name] = False if one.flag else one.default
+            continue
+        values[one.name] = _parsed(one, given, where)
+        origin[one.name] = where
+    return _checked(Settings(values, origin))
+
+
+def _parsed(one: Option, given: Any, where: str) -> Any:
+    if one.flag:
+        if isinstance(given, bool):
+            return given
+        words = {"1": True, "true": True, "yes": True, "on": True}
+        words |= {"0": False, "false": False, "no": False, "off": False}
+        if given.lower() not in words:
+            message = f"{where} is {given!r}, but should be true or false"
+            raise pytest.UsageError(message)
+        return words[given.lower()]
+    try:
+        return one.parse(str(given))
+    except ValueError as error:
+        message = f"{where} is {given!r}, but should be {error}"
+        raise pytest.UsageError(message) from None
+
+
+def _checked(settings: Settings) -> Settings:
+    if settings["context"] and settings["cluster"]:
+        raise pytest.UsageError(
+            f"{settings.origin['context']} and {settings.origin['cluster']} exclude "
+            "each other: one tests a cluster that exists, the other makes one"
+        )
+    if not settings.active:
+        for name in ("cleanup", "plan"):
+            if settings[name]:
+                raise pytest.UsageError(
+                    f"{settings.origin[name]} needs --k8s-context=NAME"
+                )
+    file = settings["cluster"]
+    if file and not Path(file).is_file():
+        raise pytest.UsageError(
+            f"{settings.origin['cluster']}: there is no file {file!r}; the shipped "
+            "ones are in the folder clusters/ of the repository"
+        )
+    return settings

@@ -1,0 +1,301 @@
+"""One run: the cluster, the lab and the results, owned by the controller process."""
+
+from __future__ import annotations
+
+import pickle
+import re
+import shutil
+import tempfile
+import time
+import uuid
+from dataclasses import dataclass, field
+from pathlib import Path
+from queue import Empty, Queue
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pytest_k8snet import manifests
+from pytest_k8snet.model import Word
+from pytest_k8snet.plugin.options import DEFAULT_IMAGE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from pytest_k8snet.cluster.api import Api
+    from pytest_k8snet.lab import Lab, Waits
+    from pytest_k8snet.localcluster import Cluster
+    from pytest_k8snet.model import Check, ClusterFacts
+    from pytest_k8snet.plan import Limits, Plan
+    from pytest_k8snet.plugin.options import Settings
+    from pytest_k8snet.result import Result
+
+LIFETIME = 3600
+"""Seconds after which another run may sweep what this one left."""
+
+CHECK_ID = re.compile(r"\[([A-Z0-9-]+(?:-[a-z0-9-]+)*)\]$")
+
+
+@dataclass
+class Run:
+    """What the controller knows of this run.
+
+    Attributes:
+        settings: what the user said.
+        say: writes a line to the terminal.
+        folder: where workers find the results, one pickle each.
+        id: in the names and labels of everything in the cluster.
+
+    """
+
+    settings: Settings
+    say: Callable[[str], None]
+    folder: Path = field(
+        default_factory=lambda: Path(tempfile.mkdtemp(prefix="k8snet-"))
+    )
+    id: str = field(default_factory=lambda: uuid.uuid4().hex[:6])
+    api: Api | None = None
+    facts: ClusterFacts | None = None
+    lab: Lab | None = None
+    started: float = field(default_factory=time.monotonic)
+    ended: float | None = None
+    terminating: list[str] = field(default_factory=list)
+    _local: Cluster | None = None
+    _made: bool = False
+    _lines: Queue[str] = field(default_factory=Queue)
+
+    # ------------------------------------------------------------------ the cluster
+
+    def open(self) -> None:
+        """Make the cluster if one was asked for, connect, and discover.
+
+        Raises:
+            pytest.UsageError: when the cluster cannot be used, with why.
+
+        """
+        from pytest_k8snet import localcluster  # noqa: PLC0415 - only when asked
+        from pytest_k8snet.cluster.api import Api  # noqa: PLC0415
+        from pytest_k8snet.cluster.discover import discover  # noqa: PLC0415
+        from pytest_k8snet.cluster.errors import ClusterError  # noqa: PLC0415
+
+        try:
+            if self.settings["cluster"]:
+                self._make_cluster()
+            else:
+                self._local = localcluster.find(self.settings["context"])
+            self.api = Api.connect(
+                self.context, self._kubeconfig(), timeout=self.settings["timeout-api"]
+            )
+            self.facts = discover(
+                self.api,
+                self.context,
+                selector=self.settings["nodes"],
+                tolerations=self.settings["tolerations"],
+            )
+            if not self.settings["plan"]:
+                self._sweep()
+        except (ClusterError, localcluster.LocalClusterError) as error:
+            raise pytest.UsageError(str(error)) from None
+
+    @property
+    def context(self) -> str:
+        """Name the kubeconfig context."""
+        local = self._local.context if self._local else ""
+        return str(self.settings["context"] or local)
+
+    def _kubeconfig(self) -> str | None:
+        if self._made and self._local:
+            return str(self._local.kubeconfig)
+        given: str | None = self.settings["kubeconfig"]
+        return given
+
+    def _make_cluster(self) -> None:
+        from pytest_k8snet import localcluster  # noqa: PLC0415 - only when asked
+        from pytest_k8snet.localcluster.progress import Lines  # noqa: PLC0415
+
+        self._made = True
+        which = self.settings["provider"]
+        progress = Lines(self.say)
+        with progress.alive():
+            self._local = localcluster.up(
+                Path(self.settings["cluster"]),
+                progress=progress,
+                install_packages=self.settings["install-packages"],
+                provider=None if which == "auto" else which,
+            )
+
+    def _sweep(self) -> None:
+        from pytest_k8snet.cluster import apply  # noqa: PLC0415
+
+        api = self._api()
+        if left := apply.expired(api, time.time()):
+            self.say(f"k8snet: removing what an earlier run left: {', '.join(left)}")
+            apply.remove(api, left)
+
+    def _api(self) -> Api:
+        if self.api is None:
+            raise RuntimeError("the run is not open")
+        return self.api
+
+    # ---------------------------------------------------------------------- the lab
+
+    def plan(self, ids: Iterable[str]) -> Plan:
+        """Lay out the checks of these ids."""
+        from pytest_k8snet.plan import make_plan  # noqa: PLC0415
+
+        if self.facts is None:
+            raise RuntimeError("the run is not open")
+        return make_plan(selected(ids), self.facts, self._limits())
+
+    def start(self, ids: Iterable[str], *, threaded_output: bool) -> None:
+        """Begin the lab for the selected checks; nothing when there are none."""
+        from pytest_k8snet.lab import Lab  # noqa: PLC0415 - only when asked
+
+        plan = self.plan(ids)
+        if not plan.checks and not plan.skipped:
+            return
+        self.lab = Lab(
+            self._api(),
+            plan,
+            self.spec(),
+            outside=self._outside(),
+            waits=self._waits(),
+            progress=self._now if threaded_output else self._lines.put,
+            on_result=self._hand_out,
+        )
+        self.lab.start()
+
+    def spec(self) -> manifests.LabSpec:
+        """Give what all our objects have in common."""
+        image = self.settings["image"]
+        if not image and self._local and self._local.provider == "netns":
+            from pytest_k8snet import localcluster  # noqa: PLC0415 - only when asked
+
+            image = localcluster.PROBE_IMAGE
+        return manifests.LabSpec(
+            run=self.id,
+            prefix=self.settings["namespace-prefix"],
+            image=image or DEFAULT_IMAGE,
+            agent=manifests.AGENT_FILE.read_text(encoding="utf-8"),
+            expires=int(time.time()) + LIFETIME,
+            tolerations=self.settings["tolerations"],
+            host_port=20000 + int(self.id, 16) % 9000,
+        )
+
+    def _limits(self) -> Limits:
+        from pytest_k8snet.plan import Limits  # noqa: PLC0415
+
+        return Limits(host_network=not self.settings["no-host-network"])
+
+    def _waits(self) -> Waits:
+        from pytest_k8snet.lab import Waits  # noqa: PLC0415
+        from pytest_k8snet.model import TIMEOUTS  # noqa: PLC0415
+
+        return Waits(
+            ready=self.settings["timeout-ready"],
+            connect=self.settings["timeout-connect"],
+            scale=self.settings["timeout-probe"] / TIMEOUTS["dead"],
+            cleanup=self.settings["timeout-cleanup"],
+        )
+
+    def _outside(self) -> tuple[str, ...]:
+        # The pytest host itself, unless the cluster came with a place of its own.
+        return self._local.outside if self._local else ()
+
+    def _now(self, line: str) -> None:
+        self.say(f"k8snet: {line}")
+
+    def _hand_out(self, result: Result) -> None:
+        """Leave a result where xdist's workers look for it."""
+        path = self.folder / result.check.id
+        partial = path.with_suffix(".partial")
+        partial.write_bytes(pickle.dumps(result_on_the_wire(result)))
+        partial.rename(path.with_suffix(".result"))
+
+    def wait_until_ready(self) -> None:
+        """Show the set-up's progress until the first results can be expected."""
+        while self.lab is not None:
+            done = self.lab.ready.wait(0.1)
+            self.show_progress()
+            if done:
+                return
+
+    def show_progress(self) -> None:
+        """Write the lines that the lab has said since."""
+        while True:
+            try:
+                self.say(f"k8snet: {self._lines.get_nowait()}")
+            except Empty:
+                return
+
+    # -------------------------------------------------------------------------- end
+
+    def close(self) -> None:
+        """Remove everything, once; safe to call again."""
+        from pytest_k8snet import localcluster  # noqa: PLC0415 - only when asked
+        from pytest_k8snet.cluster.errors import ClusterError  # noqa: PLC0415
+
+        if self.ended is not None:
+            return
+        self.ended = time.monotonic()
+        keep = self.settings["keep"]
+        try:
+            if self.lab is not None:
+                self.terminating = self.lab.close(keep=keep or self._made)
+                self.show_progress()
+        except ClusterError as error:
+            names = ", ".join(self.lab.namespaces if self.lab else ())
+            self.say(
+                f"k8snet: could not remove {names}: {error}; remove them with "
+                f"pytest --k8s-context={self.context} --k8snet-cleanup"
+            )
+        finally:
+            if self._made and not keep:
+                name = self._local.name if self._local else None
+                if name:
+                    localcluster.down(name)
+                    self.say(f"k8snet: cluster {name} is removed")
+            if self.api is not None:
+                self.api.close()
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+    def worker_input(self) -> dict[str, str]:
+        """Give what an xdist worker has to know, in types that execnet carries."""
+        return {"folder": str(self.folder), "run": self.id, "context": self.context}
+
+    def kept(self) -> list[str]:
+        """Name the namespaces that were left on purpose."""
+        if self.lab is None or not self.settings["keep"]:
+            return []
+        return self.lab.namespaces
+
+
+def result_on_the_wire(result: Result) -> dict[str, Any]:
+    """Give what a worker needs of a result: rules stay where they are."""
+    from pytest_k8snet.result import explain  # noqa: PLC0415
+
+    text = explain(result) if result.word is Word.FAIL else result.reason
+    return {"id": result.check.id, "word": str(result.word), "text": text}
+
+
+def selected(ids: Iterable[str]) -> list[Check]:
+    """Give the checks that test ids stand for; other tests are left alone."""
+    from pytest_k8snet.plan import checks  # noqa: PLC0415
+    from pytest_k8snet.rules import RULES  # noqa: PLC0415
+
+    known = {check.id: check for check in checks(RULES)}
+    found = (CHECK_ID.search(one) for one in ids)
+    return [known[m[1]] for m in found if m and m[1] in known]
+
+
+def wait_for_result(folder: Path, check_id: str, timeout: float) -> dict[str, Any]:
+    """Wait, in an xdist worker, for what the controller hands out."""
+    path = folder / f"{check_id}.result"
+    deadline = time.monotonic() + timeout
+    while not path.exists():
+        if time.monotonic() > deadline or not folder.exists():
+            text = "the controller handed out no result"
+            return {"id": check_id, "word": str(Word.INCONCLUSIVE), "text": text}
+        time.sleep(0.02)
+    found: dict[str, Any] = pickle.loads(path.read_bytes())  # noqa: S301 - our own
+    return found

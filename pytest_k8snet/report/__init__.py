@@ -1,0 +1,1 @@
+"""From a run to what people and programs read: one module per format. Pure."""

@@ -1,0 +1,161 @@
+"""What the terminal shows: header, plan, and the summary. Pure: values to text."""
+
+from __future__ import annotations
+
+from collections import Counter
+from io import StringIO
+from typing import TYPE_CHECKING, Any
+
+from pytest_k8snet.model import Word
+from pytest_k8snet.result import by_place, describe
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from pytest_k8snet.manifests import LabSpec
+    from pytest_k8snet.model import ClusterFacts
+    from pytest_k8snet.plan import Plan
+    from pytest_k8snet.result import Result
+
+AREAS = {
+    "rule1": "localhost",
+    "rule2": "Pod to Pod",
+    "rule3": "Pod to Service",
+    "rule4": "external to Service",
+    "dns": "DNS",
+    "control": "control plane",
+}
+MOST_NAMED = 4
+MOST_LISTED = 12
+
+
+def header(facts: ClusterFacts, origin: str = "") -> list[str]:
+    """Name what is tested, for pytest's header."""
+    nodes = ", ".join(n.name for n in facts.nodes[:MOST_NAMED])
+    if (more := len(facts.nodes) - MOST_NAMED) > 0:
+        nodes += f" and {more} more"
+    plugin, families = facts.network_plugin, " and ".join(facts.families)
+    by = f" (from {origin})" if origin.startswith("$") or " in " in origin else ""
+    lines = [
+        f"k8snet: context {facts.context}{by}, {facts.server}, {facts.version}",
+        f"k8snet: network plugin {plugin}, {facts.service_proxy}, {families}",
+        f"k8snet: {len(facts.nodes)} Nodes: {nodes}",
+    ]
+    lines += [f"k8snet: left out: {name}: {why}" for name, why in facts.skipped_nodes]
+    return lines
+
+
+def summary(
+    results: Sequence[Result],
+    figures: Mapping[str, Any],
+    *,
+    problems: Mapping[str, str],
+    width: int = 80,
+    colour: bool = False,
+) -> str:
+    """Write the table per area, then the failures by place, then the times."""
+    out = _table(results, width, colour=colour)
+    out += _failures(results)
+    out += _inconclusive(results, problems)
+    phases = ", ".join(f"{k} {v:.1f} s" for k, v in figures["phases"].items())
+    out += (
+        f"settled in {figures['settle']:.2f} s"
+        + (f" but for {figures['unsettled']} cells" if figures["unsettled"] else "")
+        + f", {figures['total']:.1f} s in all ({phases})\n"
+        f"{figures['probes']} probes, {figures['api_requests']} API requests, "
+        f"{figures['controller_rss_mib']:.0f} MiB\n"
+    )
+    return out
+
+
+def _table(results: Iterable[Result], width: int, *, colour: bool) -> str:
+    from rich.console import Console  # noqa: PLC0415 - only at the end of a run
+    from rich.table import Table  # noqa: PLC0415
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("area")
+    for word in ("pass", "fail", "inconclusive", "n/a"):
+        table.add_column(word, justify="right")
+    table.add_column("cells", justify="right")
+    table.add_column("slowest", justify="right")
+    for mark, name in AREAS.items():
+        mine = [r for r in results if r.check.rule.mark == mark]
+        if mine:
+            table.add_row(name, *_row(mine))
+    text = StringIO()
+    Console(file=text, width=max(width, 80), force_terminal=colour).print(table)
+    return text.getvalue()
+
+
+def _row(mine: Sequence[Result]) -> list[str]:
+    words = Counter(r.word for r in mine)
+    judged = [r for r in mine if r.word in {Word.PASS, Word.FAIL}]
+    cells = sum(r.cells for r in judged)
+    passed = cells - sum(r.failed_cells for r in judged)
+    slowest = max((o.seconds for r in judged for o in r.seen), default=0.0)
+    red = "[red]{}[/red]" if words[Word.FAIL] else "{}"
+    yellow = "[yellow]{}[/yellow]" if words[Word.INCONCLUSIVE] else "{}"
+    return [
+        str(words[Word.PASS]),
+        red.format(words[Word.FAIL]),
+        yellow.format(words[Word.INCONCLUSIVE]),
+        str(words[Word.NOT_APPLICABLE]),
+        f"{passed}/{cells}",
+        f"{slowest * 1000:.0f} ms",
+    ]
+
+
+def _failures(results: Sequence[Result]) -> str:
+    out = ""
+    for place, failed in by_place(results).items():
+        out += f"\nfailed {place}:\n"
+        for one in failed[:MOST_LISTED]:
+            cells = f"{one.failed_cells} of {one.cells} cells"
+            out += f"  {one.check.id}  {cells}\n"
+        if (more := len(failed) - MOST_LISTED) > 0:
+            out += f"  ... and {more} more checks\n"
+        first = failed[0]
+        out += f"  for example  {describe(first.verdict.violations[0])}\n"
+        if first.reproduce:
+            out += f"  reproduce    {first.reproduce}\n"
+    return out + ("\n" if out else "")
+
+
+def _inconclusive(results: Sequence[Result], problems: Mapping[str, str]) -> str:
+    out = "".join(
+        f"not running: {who}: {why}\n" for who, why in sorted(problems.items())
+    )
+    reasons: dict[str, list[str]] = {}
+    for one in results:
+        if one.word is Word.INCONCLUSIVE:
+            reasons.setdefault(one.reason, []).append(one.check.id)
+    for reason, ids in list(reasons.items())[:MOST_LISTED]:
+        more = f" and {len(ids) - 1} more" if len(ids) > 1 else ""
+        out += f"inconclusive: {ids[0]}{more}: {reason}\n"
+    return out + ("\n" if out else "")
+
+
+def plan_text(plan: Plan, spec: LabSpec) -> str:
+    """Say what a run would create and ask, without touching anything."""
+    from pytest_k8snet import access  # noqa: PLC0415 - only for --k8snet-plan
+
+    nodes = len(plan.facts.nodes)
+    roles = {str(role): count for role, count in access.pods(plan).items()}
+    pods = ", ".join(f"{count} {role}" for role, count in roles.items())
+    services = ", ".join(
+        f"{s.name} x {nodes}" if s.per_node else s.name for s in plan.services
+    )
+    selected = len(plan.checks) + len(plan.skipped)
+    lines = [
+        f"checks      {len(plan.checks)} of the {selected} selected ones apply",
+        f"probes      {plan.probe_count} over {nodes * nodes} ordered pairs of Nodes",
+        f"namespaces  {', '.join(access.namespaces(plan, spec))}",
+        f"Pods        {pods or 'none'}",
+        f"image       {spec.image}",
+        f"Services    {services or 'none'}",
+        f"time        about {access.seconds(plan):.0f} s once the image is on the Nodes",
+        "permissions (apply them for a user who may do nothing else):",
+        access.role_yaml(plan),
+    ]
+    lines += [f"not applicable: {check.id}: {why}" for check, why in plan.skipped]
+    return "\n".join(lines)
