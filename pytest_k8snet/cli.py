@@ -41,15 +41,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     previous = signal.signal(signal.SIGTERM, _interrupt)
     try:
         return int(options.run(options))
-    except LocalClusterError as error:
-        _complain(error)
-        return FAILED
     except KeyboardInterrupt as error:
         _complain(error, "interrupted")
         return INTERRUPTED
     except BrokenPipeError:
         # The reader of a pipe has seen enough; keep Python from trying again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+    except (LocalClusterError, OSError) as error:
+        # An OSError names the file that could not be used; nobody needs a traceback.
+        _complain(error)
         return FAILED
     finally:
         signal.signal(signal.SIGTERM, previous)
@@ -198,6 +199,12 @@ def _list(commands: Subparsers) -> None:
 
 def _run_list(options: argparse.Namespace) -> int:
     del options
+    for name in localcluster.incomplete():
+        print(
+            f'Cluster "{name}" is incomplete: just being made, or left by an `up` that '
+            f"was killed; `k8snet cluster down {name}` removes it.",
+            file=sys.stderr,
+        )
     rows = [("NAME", "PROVIDER", "NODES", "CONTEXT")]
     rows += [
         (cluster.name, cluster.provider, str(len(cluster.nodes)), cluster.context)

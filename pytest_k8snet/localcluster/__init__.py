@@ -15,7 +15,17 @@ from .errors import (
     UnsupportedMachineError,
 )
 from .inspect import NodeStatus, Status, kubeconfig_text, logs_command, status
-from .lifecycle import clusters, down, find, node_command, prepare, require, up
+from .lifecycle import (
+    clusters,
+    down,
+    find,
+    incomplete,
+    load_probe_image,
+    node_command,
+    prepare,
+    require,
+    up,
+)
 
 # Pods of a local cluster can use this image; there is no registry to pull another from.
 PROBE_IMAGE = "k8snet.local/probe:1"
@@ -38,7 +48,9 @@ __all__ = [
     "clusters",
     "down",
     "find",
+    "incomplete",
     "kubeconfig_text",
+    "load_probe_image",
     "logs_command",
     "node_command",
     "prepare",

@@ -37,9 +37,6 @@ def lay(cluster: ClusterRecord) -> None:
         [
             "link set lo up",
             "link add br0 type bridge",
-            *_addresses(cluster, state.FABRIC_HOST, "br0"),
-            "link set br0 up",
-            *_unreachable(cluster),
             *(
                 f"link add v{host} type veth peer name eth0 netns {name}"
                 for name, host in places
@@ -48,6 +45,16 @@ def lay(cluster: ClusterRecord) -> None:
             f"link add host type veth peer name {cluster.link} netns {os.getpid()}",
             *(f"link set v{host} master br0 up" for _, host in places),
             "link set host master br0 up",
+        ],
+        fabric,
+    )
+    if "ipv6" in cluster.families:
+        _enable_ipv6(cluster, [fabric, *(name for name, _ in places)])
+    _ip(
+        [
+            *_addresses(cluster, state.FABRIC_HOST, "br0"),
+            "link set br0 up",
+            *_unreachable(cluster),
         ],
         fabric,
     )
@@ -70,6 +77,16 @@ def lay(cluster: ClusterRecord) -> None:
         ]
     )
     run(["ip", "netns", "exec", fabric, "sh", "-c", FORWARD])
+
+
+def _enable_ipv6(cluster: ClusterRecord, namespaces: list[str]) -> None:
+    """Where a machine has IPv6 switched off, new links and namespaces have so, too."""
+    conf = Path("/proc/sys/net/ipv6/conf")
+    # Of our own namespace only the one link is ours to change.
+    (conf / cluster.link / "disable_ipv6").write_text("0")
+    switch = f"for all in {conf}/*/disable_ipv6; do echo 0 >$all; done"
+    for netns in namespaces:
+        run(["ip", "netns", "exec", netns, "sh", "-c", switch])
 
 
 FORWARD = """

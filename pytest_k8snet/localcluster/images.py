@@ -44,9 +44,9 @@ class Files:
     folders: tuple[str, ...] = ()
     executable: frozenset[str] = frozenset()
 
-    def digest(self) -> str:
-        """Identify the content."""
-        digest = hashlib.sha256()
+    def digest(self, config: str) -> str:
+        """Identify the content, and the configuration that goes with it."""
+        digest = hashlib.sha256(config.encode())
         for name, content in sorted(self.files.items()):
             data = content if isinstance(content, bytes) else content.read_bytes()
             digest.update(f"{name}\0{len(data)}\0".encode() + data)
@@ -71,35 +71,41 @@ def build_images(binaries: Binaries, progress: Progress) -> dict[str, Path]:
             Files({"coredns": coredns, **_USERS}, executable=programs),
             {"Entrypoint": ["/coredns"], "WorkingDir": "/"},
         ),
-        PROBE_IMAGE: (
-            _probe(home, progress),
-            {
-                "Cmd": ["sleep", "infinity"],
-                "Env": ["PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"],
-                "WorkingDir": "/",
-            },
-        ),
     }
-    found: dict[str, Path] = {}
-    for name, (files, config) in wanted.items():
-        short = name.partition("/")[2].partition(":")[0]
-        archive = home / f"{short}-{files.digest()}.tar"
-        with FileLock(home / ".lock"):
-            if not archive.exists():
-                progress.detail(short)
-                _write(archive, name, files, config)
-        found[name] = archive
-    return found
+    found = {
+        name: _archive(home, name, files, config)
+        for name, (files, config) in wanted.items()
+    }
+    return {**found, PROBE_IMAGE: probe_archive(progress)}
 
 
-def _probe(home: Path, progress: Progress) -> Files:
+def probe_archive(progress: Progress) -> Path:
+    """Return the archive of the probe image, for which nothing need be built."""
+    home = paths.cache_home() / "images"
+    home.mkdir(parents=True, exist_ok=True)
     progress.detail("probe: Python and its libraries")
     found = probe_files(home)
-    return Files(
+    files = Files(
         {**found.files, **_USERS, "etc/nsswitch.conf": b"hosts: files dns\n"},
         found.links,
         ("dev", "proc", "sys", "tmp", "var/tmp", "usr/local/bin"),
     )
+    config = {
+        "Cmd": ["sleep", "infinity"],
+        "Env": ["PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"],
+        "WorkingDir": "/",
+    }
+    return _archive(home, PROBE_IMAGE, files, config)
+
+
+def _archive(home: Path, name: str, files: Files, config: dict[str, Any]) -> Path:
+    short = name.partition("/")[2].partition(":")[0]
+    digest = files.digest(json.dumps(config, sort_keys=True))
+    archive = home / f"{short}-{digest}.tar"
+    with FileLock(home / ".lock"):
+        if not archive.exists():
+            _write(archive, name, files, config)
+    return archive
 
 
 def _write(archive: Path, name: str, files: Files, config: dict[str, Any]) -> None:

@@ -26,7 +26,7 @@ CONTEXT = "k8snet-"
 KIND_CONTEXT = "kind-"
 
 
-def up(  # noqa: PLR0913 - what the command line offers, all but one by keyword
+def up(
     file: Path,
     *,
     progress: Progress | None = None,
@@ -96,6 +96,22 @@ def prepare(
     told = progress or Silent()
     with _alive(told):
         netns.prepare(told, install_packages=install_packages)
+
+
+def load_probe_image(cluster: Cluster, *, progress: Progress | None = None) -> None:
+    """Make sure that all Nodes have PROBE_IMAGE; those of netns are born with it."""
+    if cluster.provider == "kind":
+        from . import images, kind  # noqa: PLC0415 - see above
+
+        kind.load_image(cluster.name, images.probe_archive(progress or Silent()))
+
+
+def incomplete() -> list[str]:
+    """Return the names of netns clusters that are just being made, or never were."""
+    from . import state  # noqa: PLC0415 - see above
+
+    running = {record.name for record in state.records() if record.running}
+    return [name for name in state.names() if name not in running]
 
 
 def clusters() -> list[Cluster]:

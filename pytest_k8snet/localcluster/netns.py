@@ -40,6 +40,7 @@ def up(
     """Make a cluster; on any failure or interruption leave nothing of it."""
     require_netns(spec, state.MOST_NODES)
     packages.require_machine()
+    packages.require_families(spec.families)
     _refuse_existing(spec.name)
     materials = prepare(progress, install_packages=install_packages)
     try:

@@ -13,7 +13,7 @@ from .commands import PATH, environment, run
 from .errors import MissingPackagesError, UnsupportedMachineError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 # A program that a Node needs: its package in Debian, Fedora and Arch Linux.
 PROGRAMS = {
@@ -77,6 +77,15 @@ def require_machine() -> None:
         raise UnsupportedMachineError(
             "the netns provider needs root to make namespaces, but you are user "
             f"{os.geteuid()}; run it as root, or use --provider kind"
+        )
+
+
+def require_families(families: Sequence[str]) -> None:
+    """Raise when the kernel lacks an IP family that a cluster is to have."""
+    if "ipv6" in families and not Path("/proc/sys/net/ipv6").is_dir():
+        raise UnsupportedMachineError(
+            "the cluster file asks for IPv6, but this machine's kernel has none; set "
+            "networking.ipFamily to ipv4, as clusters/ipv4.yaml does"
         )
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from . import cgroups, fabric, kubeconfig, paths, state, sysctls
 from .commands import wait_for
+from .errors import LocalClusterError
 
 
 def exists(name: str) -> bool:
@@ -26,15 +27,29 @@ def sweep(name: str) -> None:
     cgroups.kill(name)
     cgroups.remove(name)
     fabric.remove(name)
-    files = {kubeconfig.default_file()}
-    if record and record.kubeconfig:
-        files.add(Path(record.kubeconfig))
-    for file in files:
-        kubeconfig.remove(file, f"k8snet-{name}")
+    problem = _remove_context(name, record)
     wait_for(f"removal of {name}'s folder", lambda: _folder_gone(name), timeout=20)
     with state.locked():
         sysctls.restore_limits()
     state.remove_home_if_empty()
+    if problem:
+        raise problem
+
+
+def _remove_context(
+    name: str, record: state.ClusterRecord | None
+) -> LocalClusterError | None:
+    """Remove the cluster's contexts; a file that cannot be read stops nothing else."""
+    files = {kubeconfig.default_file()}
+    if record and record.kubeconfig:
+        files.add(Path(record.kubeconfig))
+    problem = None
+    for file in files:
+        try:
+            kubeconfig.remove(file, f"k8snet-{name}")
+        except LocalClusterError as error:
+            problem = error
+    return problem
 
 
 def _folder_gone(name: str) -> bool:

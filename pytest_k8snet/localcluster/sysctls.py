@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 from . import paths, state
+from .errors import UnsupportedMachineError
 
 # Each containerd and kubelet watches many files; 128, the usual limit, is gone
 # with the second Node. The kernel has no such limit per namespace.
@@ -28,8 +29,15 @@ def raise_limits() -> None:
         return
     if not _saved().exists():
         _saved().write_text(json.dumps(low))
-    for key in low:
-        (SYS / key).write_text(str(WANTED[key]))
+    for key, value in low.items():
+        try:
+            (SYS / key).write_text(str(WANTED[key]))
+        except OSError as error:
+            raise UnsupportedMachineError(
+                f"{key.replace('/', '.')} is {value}, but should be at least "
+                f"{WANTED[key]}, and this process may not change it ({error}): set it "
+                "where the machine is configured"
+            ) from error
 
 
 def restore_limits() -> None:

@@ -17,7 +17,7 @@ import pytest
 import yaml
 
 from pytest_k8snet import localcluster
-from pytest_k8snet.localcluster import cgroups, fabric, packages, state, sysctls
+from pytest_k8snet.localcluster import cgroups, fabric, packages, paths, state, sysctls
 from pytest_k8snet.localcluster.api import Api
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ class Traces:
                 if name in (link / "ifalias").read_text()
             ),
             mounts=tuple(line for line in text.splitlines() if f"-{name}-" in line),
-            folder=(state.paths.state_home() / name).exists(),
+            folder=(paths.state_home() / name).exists(),
             rules=_output("nft", "list", "ruleset"),
             sysctls=tuple(
                 (sysctls.SYS / key).read_text().strip() for key in (*SYSCTLS, *shared)
