@@ -215,6 +215,25 @@ def test_a_source_port_can_be_used_again_at_once(server: Server, protocol: str) 
         assert seen["outcome"] == Outcome.CONNECTED, seen
 
 
+@pytest.mark.parametrize("protocol", ["tcp", "udp"])
+def test_probes_from_one_source_port_take_turns(server: Server, protocol: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        source = free.getsockname()[1]
+    fields: dict[str, Any] = {"protocol": protocol, "source_port": source}
+    fields |= {"address": "127.0.0.1", "port": server.ports[f"main/{protocol}"]}
+    outcomes: list[str] = []
+
+    def run() -> None:
+        outcomes.append(ask("connect", **fields)["outcome"])
+
+    threads = [threading.Thread(target=run) for _ in range(10)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert outcomes == [Outcome.CONNECTED] * 10
+
+
 @pytest.mark.parametrize(
     ("protocol", "phase"), [("tcp", "connect"), ("udp", "receive")]
 )
@@ -911,8 +930,11 @@ def test_the_commands_for_people_print_a_line_and_exit_by_it(server: Server) -> 
     code, line = by_hand("tcp", "127.0.0.1", port)
     assert code == 0
     assert line.startswith("connected (")
-    assert line.endswith(f"server@n1 at 127.0.0.1 port {port} saw 127.0.0.1")
+    assert line.endswith("server@n1 at 127.0.0.1 saw 127.0.0.1")
     assert by_hand("udp", "::1", str(server.ports["main/udp"]), "900")[0] == 0
+    code, line = by_hand("udp", "::1", str(server.ports["main/udp"]), "mtu")
+    assert code == 0
+    assert " at MTU 65536: " in line
     assert by_hand("lookup", "localhost")[0] == 0
     code, line = by_hand("tcp", "127.0.0.2", str(server.ports["loopback/tcp"]))
     assert code == 1

@@ -7,8 +7,8 @@ image. It judges nothing: it reports what it saw, in the words of ``model.Outcom
     agent.py control [--name NAME] [--state DIR] [--container main]
     agent.py facts --out FILE
     agent.py probe '{"op": "connect", ...}'
-    agent.py tcp ADDRESS PORT | udp ADDRESS PORT [SIZE]
-    agent.py dns SERVER NAME TYPE [tcp] | lookup NAME
+    agent.py tcp ADDRESS PORT | udp ADDRESS PORT [SIZE | mtu]
+    agent.py dns SERVER|- NAME TYPE [tcp] | lookup NAME
 """
 
 # Wire formats are full of numbers; importing pathlib would cost 10 ms of every start.
@@ -657,9 +657,23 @@ def exchange(
             raise
 
 
+SOURCE_PORTS: dict[tuple[int, bool], threading.Lock] = {}
+
+
 def op_connect(probe: Probe) -> str:
     """Connect and exchange a line (TCP), or exchange one datagram (UDP)."""
     address = probe.address()
+    source = probe.number("source_port", 0)
+    if not source:
+        return greet(probe, address)
+    # Probes from one port take turns: two sockets cannot have it at a time.
+    with SOURCE_PORTS.setdefault((source, ":" in address), threading.Lock()):
+        probe.begin = time.monotonic()
+        return greet(probe, address)
+
+
+def greet(probe: Probe, address: str) -> str:
+    """Have the server at an address say who it is."""
     if probe.text("protocol", "tcp") == "udp":
         greet_by_datagram(probe, address, probe.number("size", 0))
         return CONNECTED
@@ -673,14 +687,20 @@ def op_connect(probe: Probe) -> str:
             raise Stop(ANSWERED_WRONGLY, "closed without an answer")
         probe.take_identity(line)
         if probe.number("source_port", 0):
-            # Who closes first keeps the port pair in TIME_WAIT: let it be the server,
-            # or the next probe from this port could not be sent.
-            sock.settimeout(1)
-            try:
-                sock.recv(1)
-            except OSError:
-                return CONNECTED
+            await_end(sock)
     return CONNECTED
+
+
+def await_end(sock: socket.socket) -> None:
+    """Let the server close first: who does keeps the port pair in TIME_WAIT.
+
+    In the client, that would keep the next probe from this port from being sent.
+    """
+    sock.settimeout(1)
+    try:
+        sock.recv(1)
+    except OSError:
+        return
 
 
 def greet_by_datagram(probe: Probe, address: str, size: int, df: bool = False) -> Reply:
@@ -901,7 +921,9 @@ def op_dns(probe: Probe) -> str:
     name, kind = probe.text("name"), TYPES[probe.text("type", "A").upper()]
     if probe.request.get("reverse"):
         name = reverse_name(name)
-    server = probe.text("server", "") or next(iter(resolv_conf("nameserver")), "")
+    server = probe.text("server", "-")
+    if server == "-":
+        server = next(iter(resolv_conf("nameserver")), "")
     number = struct.unpack("!H", os.urandom(2))[0]
     question = encode_question(number, name, kind)
     echo = question[12 : -len(EDNS)].lower()
@@ -1363,13 +1385,10 @@ def by_hand(command: str, words: list[str]) -> Reply:
     if command == "lookup":
         return {"op": "lookup", "name": words[0], "timeout": 25}
     address, port, *size = words
-    return {
-        "op": "connect",
-        "protocol": command,
-        "address": address,
-        "port": int(port),
-        "size": int(size[0]) if size else 0,
-    }
+    request = {"protocol": command, "address": address, "port": int(port)}
+    if size == ["mtu"]:
+        return {"op": "full-size", **request}
+    return {"op": "connect", "size": int(size[0]) if size else 0, **request}
 
 
 def sentence(reply: Reply) -> str:
@@ -1382,8 +1401,9 @@ def sentence(reply: Reply) -> str:
     if reply.get("icmp"):
         said += f" (ICMP {reply['icmp']})"
     if reply["outcome"] == CONNECTED:
-        local, port = reply["local"], reply["values"][0]
-        return f"{said}: {reply['who']} at {local} port {port} saw {reply['peer']}"
+        if reply.get("mtu"):
+            said += f" at MTU {reply['mtu']}"
+        return f"{said}: {reply['who']} at {reply['local']} saw {reply['peer']}"
     return " ".join([said, *reply["values"]])
 
 
