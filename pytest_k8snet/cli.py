@@ -36,8 +36,7 @@ COMPONENTS = (
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return its exit status."""
-    parser = build_parser()
-    options = parser.parse_args(argv)
+    options = parse(sys.argv[1:] if argv is None else list(argv))
     previous = signal.signal(signal.SIGTERM, _interrupt)
     try:
         return int(options.run(options))
@@ -54,6 +53,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         return FAILED
     finally:
         signal.signal(signal.SIGTERM, previous)
+
+
+def parse(words: list[str]) -> argparse.Namespace:
+    """Understand the words; what follows "--" is a command for `shell`.
+
+    argparse itself would take an option between NODE and the command for its end.
+    """
+    end = words.index("--") if "--" in words else len(words)
+    parser = build_parser()
+    options = parser.parse_args(words[:end])
+    options.command = words[end + 1 :]
+    if options.command and options.run is not _run_shell:
+        parser.error(f"unrecognized arguments: {' '.join(options.command)}")
+    return options
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
@@ -290,16 +303,17 @@ def _shell(commands: Subparsers) -> None:
         "shell",
         _run_shell,
         "open a shell on a Node, or run a command there",
-        'NODE may be "outside": the place that is neither Node nor Pod.',
+        'The command follows "--"; without one it is bash. NODE may be "outside": the '
+        "place that is neither Node nor Pod.",
     )
+    parser.usage = "k8snet cluster shell [-h] [--name NAME] NODE [-- COMMAND ...]"
     parser.add_argument("node", metavar="NODE", help="full name, or without NAME-")
-    parser.add_argument("argv", metavar="COMMAND", nargs="*", help="default: bash")
     _add_name(parser)
 
 
 def _run_shell(options: argparse.Namespace) -> int:
     cluster = localcluster.require(options.name)
-    argv = options.argv or ["bash"]
+    argv = options.command or ["bash"]
     if options.node == "outside" and cluster.outside:
         argv = [*cluster.outside, *argv]
     else:
