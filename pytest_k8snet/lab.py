@@ -50,7 +50,6 @@ if TYPE_CHECKING:
 EXPECT_SILENCE = (all_silent, all_refused, all_unknown)
 HEAVY = frozenset({Op.BULK, Op.FULL_SIZE})
 SETTLE_PATIENCE = 2.0
-CONTROL = ["python3", "-u", manifests.CODE, "control", "--state", manifests.STATE]
 
 
 @dataclass(frozen=True)
@@ -61,14 +60,12 @@ class Waits:
         ready: for all Pods together to become ready.
         connect: for one control stream to open.
         scale: multiplies the time-outs of probes and the budgets of changes.
-        cleanup: to wait for the namespaces to be gone.
 
     """
 
     ready: float = 90.0
     connect: float = 20.0
     scale: float = 1.0
-    cleanup: float = 3.0
 
 
 @dataclass
@@ -166,20 +163,14 @@ class Lab:
         keys |= {"server"} if self.plan.services else set()
         return [self.spec.namespace(key) for key in sorted(keys)]
 
-    def close(self, *, keep: bool = False) -> list[str]:
-        """Stop, and remove everything unless it is to be kept.
-
-        Returns the namespaces that are still terminating.
-        """
+    def close(self) -> None:
+        """Stop. What is in the cluster the caller removes, by the run's label."""
         self._stopped.set()
         for channel in list(self._channels.values()):
             channel.close()
         self._prober.close()
         if self._thread.ident is not None:
             self._thread.join(self.waits.connect)
-        if keep:
-            return []
-        return apply.remove(self.api, self.namespaces, wait=self.waits.cleanup)
 
     # ------------------------------------------------------------------- on its thread
 
@@ -327,7 +318,13 @@ class Lab:
         ]
         for container in containers:
             actor = Actor(role, node, container)
-            command = [*CONTROL, "--name", str(actor), "--container", container]
+            command = [
+                *manifests.CONTROL,
+                "--name",
+                str(actor),
+                "--container",
+                container,
+            ]
             try:
                 channel = exec_channel(
                     self.api,
@@ -384,26 +381,30 @@ class Lab:
     # ------------------------------------------------------------------------ probing
 
     def _probe_all(self) -> None:
-        with self._phase("settle", self._say_settled):
-            if any(
-                p.ask.to.name == "pod-addresses"
-                for c in self.plan.checks
-                for p in c.probes
-            ):
-                entries = pod_addresses(self.api)
-                flat = tuple((n, e) for n, es in entries.items() for e in es)
-                self.scene = replace(self.scene, all_pod_addresses=flat)
-            took, missing = self._prober.until_settled(self._gate(), SETTLE_PATIENCE)
-            self.timings.settle, self.timings.unsettled = took, missing
-        self.ready.set()
         once = [c for c in self.plan.checks if not c.check.rule.steps]
         changing = [c for c in self.plan.checks if c.check.rule.steps]
-        with self._phase("probe", lambda: f"sent {self.probes_sent} probes"):
-            with ThreadPoolExecutor(max(1, len(changing))) as pool:
-                watching = self._watch_changes(changing, pool)
+        with ThreadPoolExecutor(max(1, len(changing))) as pool:
+            # What has to be made or restarted takes longest: it begins at once.
+            watching = self._watch_changes(changing, pool)
+            self._settle()
+            self.ready.set()
+            with self._phase("probe", lambda: f"sent {self.probes_sent} probes"):
                 self._ask_once(once)
                 for one in as_completed(watching):
                     one.result()
+
+    def _settle(self) -> None:
+        with self._phase("settle", self._say_settled):
+            if self._asks_for("pod-addresses"):
+                entries = pod_addresses(self.api)
+                flat = tuple((n, e) for n, es in entries.items() for e in es)
+                with self._lock:
+                    self.scene = replace(self.scene, all_pod_addresses=flat)
+            took, missing = self._prober.until_settled(self._gate(), SETTLE_PATIENCE)
+            self.timings.settle, self.timings.unsettled = took, missing
+
+    def _asks_for(self, name: str) -> bool:
+        return any(p.target.name == name for c in self.plan.checks for p in c.probes)
 
     def _say_settled(self) -> str:
         missing = len(self.timings.unsettled)
@@ -552,7 +553,7 @@ class Lab:
         raise ClusterError(f"{pod.name} was not restarted by its kubelet")
 
 
-AGENT = ("python3", "-u", str(manifests.AGENT_FILE))
+AGENT = ("python3", "-I", "-S", str(manifests.AGENT_FILE))
 
 
 def _polled(probe: Probe) -> Probe:

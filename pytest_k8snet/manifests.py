@@ -38,6 +38,12 @@ NEVER = "k8snet.io/never"
 AGENT_FILE = Path(__file__).parent / "agent" / "agent.py"
 CODE = "/k8snet/agent.py"
 STATE = "/k8snet-state"
+PYTHON = ("python3", "-I", "-S", CODE)
+"""Isolated and without site: the agent needs neither, and starts sooner."""
+
+CONTROL = (*PYTHON, "control", "--state", STATE)
+"""Begins the command of an agent's control stream."""
+
 CA = "/k8snet-ca/ca.crt"
 NOBODY = 65534
 FEW = 4
@@ -143,17 +149,8 @@ def pod(spec: LabSpec, role: Role, rank: int, facts: ClusterFacts) -> dict[str, 
     """Make the Pod that plays a role on the Node of that rank."""
     node = facts.nodes[rank]
     siblings = role in {Role.CLIENT, Role.EDGE}
-    body: dict[str, Any] = {
-        "automountServiceAccountToken": False,
-        "enableServiceLinks": False,
-        "terminationGracePeriodSeconds": 0,
-        "restartPolicy": "Always",
-        "tolerations": list(spec.tolerations),
-        "affinity": _on(node),
-        "securityContext": _pod_security(),
-        "containers": [_container(spec, role, rank, node, "main", facts)],
-        "volumes": _volumes(),
-    }
+    body = _pod_body(spec, [_container(spec, role, rank, node, "main", facts)])
+    body["affinity"] = _on(node.name)
     if siblings:
         body["containers"].append(_container(spec, role, rank, node, "sibling", facts))
     if role is Role.EDGE:
@@ -190,13 +187,28 @@ def pod_labels(role: Role, rank: int) -> dict[str, str]:
     return {LABEL + key: value for key, value in chosen.items()}
 
 
-def _on(node: Node) -> dict[str, Any]:
+def _pod_body(spec: LabSpec, containers: list[dict[str, Any]]) -> dict[str, Any]:
+    return {
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "terminationGracePeriodSeconds": 0,
+        "restartPolicy": "Always",
+        "tolerations": list(spec.tolerations),
+        "securityContext": _pod_security(),
+        "containers": containers,
+        "volumes": _volumes(),
+    }
+
+
+def _readiness(port: int) -> dict[str, Any]:
+    return {"tcpSocket": {"port": port}, "periodSeconds": 1, "timeoutSeconds": 2}
+
+
+def _on(node: str) -> dict[str, Any]:
     # As a DaemonSet does it: through the scheduler, so that what keeps other Pods
     # away from the Node is seen, and is reported as the reason.
     term = {
-        "matchFields": [
-            {"key": "metadata.name", "operator": "In", "values": [node.name]}
-        ]
+        "matchFields": [{"key": "metadata.name", "operator": "In", "values": [node]}]
     }
     required = {"nodeSelectorTerms": [term]}
     return {
@@ -227,7 +239,7 @@ def _base_container(spec: LabSpec, name: str, arguments: list[str]) -> dict[str,
         "name": name,
         "image": spec.image,
         "imagePullPolicy": "IfNotPresent",
-        "command": ["python3", "-u", CODE, *arguments],
+        "command": [*PYTHON, *arguments],
         "resources": {"requests": {"cpu": "1m", "memory": "16Mi"}},
         "securityContext": {
             "allowPrivilegeEscalation": False,
@@ -271,11 +283,7 @@ def _container(
     if role is Role.EDGE:
         made["ports"] += _host_ports(spec, node, name, facts)
     if ports == PORTS or role is Role.SERVER:
-        made["readinessProbe"] = {
-            "tcpSocket": {"port": ports["main/tcp"]},
-            "periodSeconds": 1,
-            "timeoutSeconds": 2,
-        }
+        made["readinessProbe"] = _readiness(ports["main/tcp"])
     return made
 
 
@@ -411,6 +419,48 @@ def _service_port(
         "port": port,
         "targetPort": target,
         "protocol": protocol.upper(),
+    }
+
+
+def probe_pod(
+    spec: LabSpec, name: str, node: str | None, extra: dict[str, str]
+) -> dict[str, Any]:
+    """Make a probe Pod for a person's own test."""
+    arguments = ["serve", "--name", name, "--container", "main", "--state", STATE]
+    for port, number in PORTS.items():
+        arguments += ["--port", f"{port}={number}"]
+    container = _base_container(spec, "main", arguments)
+    container["readinessProbe"] = _readiness(PORTS["main/tcp"])
+    body = _pod_body(spec, [container])
+    if node is not None:
+        body["affinity"] = _on(node)
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {
+            "name": name,
+            "labels": {**extra, **labels(spec), LABEL + "pod": name},
+        },
+        "spec": body,
+    }
+
+
+def probe_service(
+    spec: LabSpec, name: str, backend: str, port: int, target: int
+) -> dict[str, Any]:
+    """Make the Service in front of such a Pod."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": name, "labels": labels(spec)},
+        "spec": {
+            "ipFamilyPolicy": "PreferDualStack",
+            "selector": {LABEL + "pod": backend},
+            "ports": [
+                _service_port(f"main-{protocol}", port, target, protocol)
+                for protocol in Protocol
+            ],
+        },
     }
 
 

@@ -180,22 +180,23 @@ def explain(result: Result) -> str:
 def shape(violations: Iterable[Observation]) -> str:
     """Say where cells lie: one Node, one pair, or everywhere."""
     pairs = {(o.probe.source.node, o.probe.target.node) for o in violations}
-    if not pairs:
-        return "none"
-    common = set.intersection(*({a, b} for a, b in pairs)) - {""}
-    if len(pairs) == 1:
-        source, target = next(iter(pairs))
-        if source in {target, ""} or not target:
-            return f"on {source or target}"
-        return f"from {source} to {target}"
     sources, targets = {a for a, _ in pairs}, {b for _, b in pairs}
-    if len(sources) == 1 and "" not in sources:
-        return f"from {next(iter(sources))}"
-    if len(targets) == 1 and "" not in targets:
-        return f"to {next(iter(targets))}"
-    if common:
-        return f"to and from {', '.join(sorted(common))}"
-    return f"{len(pairs)} pairs of Nodes"
+    common = set.intersection(*({a, b} for a, b in pairs)) - {""} if pairs else set()
+    source, target = next(iter(sources), ""), next(iter(targets), "")
+    # From the narrowest to the widest: the first that fits is said.
+    shapes = (
+        (not pairs, "nowhere"),
+        (
+            len(pairs) == 1 and (source in {target, ""} or not target),
+            f"on {source or target}",
+        ),
+        (len(pairs) == 1, f"from {source} to {target}"),
+        (len(sources) == 1 and source, f"from {source}"),
+        (len(targets) == 1 and target, f"to {target}"),
+        (bool(common), f"to and from {', '.join(sorted(common))}"),
+    )
+    found = (words for fits, words in shapes if fits)
+    return next(found, f"{len(pairs)} pairs of Nodes")
 
 
 def by_place(results: Iterable[Result]) -> dict[str, list[Result]]:

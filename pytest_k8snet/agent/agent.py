@@ -678,6 +678,9 @@ def greet(probe: Probe, address: str) -> str:
         greet_by_datagram(probe, address, probe.number("size", 0))
         return CONNECTED
     with dial(probe, address) as sock:
+        if probe.request.get("handshake"):
+            # Somebody else's server: nothing is known of what it would answer.
+            return CONNECTED
         probe.phase("send")
         sock.sendall(b"{}\n")
         probe.phase("receive")

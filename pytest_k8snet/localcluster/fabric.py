@@ -20,10 +20,13 @@ from .commands import run
 from .errors import LocalClusterError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from .state import ClusterRecord
 
 FABRIC, OUTSIDE = "fabric", "outside"
 LINKS = Path("/sys/class/net")
+NAMESPACES = Path("/run/netns")
 ALIAS = "k8snet cluster "
 
 
@@ -108,12 +111,16 @@ table ip k8snet {
 
 
 def _addresses(cluster: ClusterRecord, host: int, link: str) -> list[str]:
+    return _address_lines(cluster.addresses(host), link)
+
+
+def _address_lines(addresses: Sequence[str], link: str) -> list[str]:
     # Without nodad an IPv6 address is of no use for its first two seconds.
     return [
         f"addr add {address}/64 dev {link} nodad"
         if ":" in address
         else f"addr add {address}/24 dev {link}"
-        for address in cluster.addresses(host)
+        for address in addresses
     ]
 
 
@@ -172,10 +179,9 @@ def namespaces(name: str) -> list[str]:
     ours = re.compile(
         rf"k8snet-{re.escape(name)}-({FABRIC}|{OUTSIDE}|(control-plane|worker)\d*)"
     )
-    folder = Path("/run/netns")
-    if not folder.is_dir():
+    if not NAMESPACES.is_dir():
         return []
-    return sorted(p.name for p in folder.iterdir() if ours.fullmatch(p.name))
+    return sorted(p.name for p in NAMESPACES.iterdir() if ours.fullmatch(p.name))
 
 
 def network(text: str) -> state.Network:

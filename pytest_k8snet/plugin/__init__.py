@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from pytest_k8snet.model import Check
     from pytest_k8snet.plugin.session import Run
+    from pytest_k8snet.workbench import Workbench
 
 SUITE = Path(__file__).parent.parent / "checks"
 SETTINGS = pytest.StashKey[options.Settings]()
@@ -224,6 +225,28 @@ def pytest_xdist_node_collection_finished(node: Any, ids: Sequence[str]) -> None
 
 
 # ---------------------------------------------------------------------------- fixtures
+
+
+@pytest.fixture(scope="session")
+def k8snet(request: pytest.FixtureRequest) -> Generator[Workbench]:
+    """Give probe Pods and Services on demand, and what they see: see ``Workbench``."""
+    config = request.config
+    run = config.stash.get(RUN, None)
+    if run is None and is_worker(config) and WORKER_KEY in config.workerinput:  # type: ignore[attr-defined]
+        from pytest_k8snet.plugin.session import Run  # noqa: PLC0415 - when asked
+
+        folder = Path(config.workerinput[WORKER_KEY]["folder"])  # type: ignore[attr-defined]
+        run = Run.in_worker(config.stash[SETTINGS], folder)
+    if run is None:
+        pytest.fail(
+            "the fixture k8snet needs a cluster: --k8s-context=NAME or "
+            "--k8snet-cluster=FILE",
+            pytrace=False,
+        )
+    bench = run.workbench(getattr(config, "workerinput", {}).get("workerid", "main"))
+    yield bench
+    if not run.settings["keep"]:
+        bench.close()
 
 
 @pytest.fixture

@@ -29,10 +29,12 @@ if TYPE_CHECKING:
     from pytest_k8snet.plan import Limits, Plan
     from pytest_k8snet.plugin.options import Settings
     from pytest_k8snet.result import Result
+    from pytest_k8snet.workbench import Workbench
 
 LIFETIME = 3600
 """Seconds after which another run may sweep what this one left."""
 
+SEED = "seed"
 CHECK_ID = re.compile(r"\[([A-Z0-9-]+(?:-[a-z0-9-]+)*)\]$")
 
 
@@ -195,7 +197,6 @@ class Run:
             ready=self.settings["timeout-ready"],
             connect=self.settings["timeout-connect"],
             scale=self.settings["timeout-probe"] / TIMEOUTS["dead"],
-            cleanup=self.settings["timeout-cleanup"],
         )
 
     def _outside(self) -> tuple[str, ...]:
@@ -241,13 +242,15 @@ class Run:
         keep = self.settings["keep"]
         try:
             if self.lab is not None:
-                self.terminating = self.lab.close(keep=keep or self._made)
+                self.lab.close()
                 self.show_progress()
+            if self.api is not None and not keep and not self._made:
+                self.terminating = self._remove_all(self.api)
         except ClusterError as error:
-            names = ", ".join(self.lab.namespaces if self.lab else ())
             self.say(
-                f"k8snet: could not remove {names}: {error}; remove them with "
-                f"pytest --k8s-context={self.context} --k8snet-cleanup"
+                f"k8snet: could not remove the namespaces of run {self.id}: {error}; "
+                f"remove them with pytest --k8s-context={self.context} "
+                "--k8snet-cleanup"
             )
         finally:
             if self._made and not keep:
@@ -259,9 +262,42 @@ class Run:
                 self.api.close()
             shutil.rmtree(self.folder, ignore_errors=True)
 
+    def _remove_all(self, api: Api) -> list[str]:
+        """Remove every namespace of this run, the workers' own included."""
+        from pytest_k8snet.cluster import apply  # noqa: PLC0415 - only when asked
+
+        if self.facts is None or self.settings["plan"]:
+            return []
+        found = [n["metadata"]["name"] for n in apply.namespaces_of(api, self.id)]
+        return apply.remove(api, found, wait=self.settings["timeout-cleanup"])
+
+    def workbench(self, worker: str = "main") -> Workbench:
+        """Make the workbench of the fixture ``k8snet`` in this process."""
+        from pytest_k8snet.workbench import Workbench  # noqa: PLC0415
+
+        if self.facts is None:
+            raise RuntimeError("the run is not open")
+        key = f"tests-{worker}"
+        return Workbench(self._api(), self.spec(), self.facts, self._waits(), key)
+
     def worker_input(self) -> dict[str, str]:
         """Give what an xdist worker has to know, in types that execnet carries."""
-        return {"folder": str(self.folder), "run": self.id, "context": self.context}
+        seed = (self.id, self.context, self.facts, self._kubeconfig())
+        (self.folder / SEED).write_bytes(pickle.dumps(seed))
+        return {"folder": str(self.folder)}
+
+    @classmethod
+    def in_worker(cls, settings: Settings, folder: Path) -> Run:
+        """Open the same run in an xdist worker, which discovers and removes nothing."""
+        from pytest_k8snet import localcluster  # noqa: PLC0415 - only when asked
+        from pytest_k8snet.cluster.api import Api  # noqa: PLC0415
+
+        seed = pickle.loads((folder / SEED).read_bytes())  # noqa: S301 - our own
+        run = cls(settings, say=lambda _: None, folder=folder, id=seed[0])
+        _, context, run.facts, kubeconfig = seed
+        run._local = localcluster.find(context)
+        run.api = Api.connect(context, kubeconfig, timeout=settings["timeout-api"])
+        return run
 
     def kept(self) -> list[str]:
         """Name the namespaces that were left on purpose."""

@@ -1,0 +1,269 @@
+"""The lab for people's own tests: Pods, Services and questions, on demand.
+
+What the fixture ``k8snet`` gives. Everything lies in a namespace of its own that
+goes with the run.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pytest_k8snet import manifests
+from pytest_k8snet.cluster import apply
+from pytest_k8snet.cluster.channel import Channel, exec_channel
+from pytest_k8snet.model import Inconclusive, Outcome, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pytest_k8snet.cluster.api import Api
+    from pytest_k8snet.lab import Waits
+    from pytest_k8snet.manifests import LabSpec
+    from pytest_k8snet.model import ClusterFacts
+
+PORT = 80
+
+
+@dataclass(frozen=True)
+class ProbePod:
+    """A Pod of ours that answers and asks.
+
+    Attributes:
+        name: as asked for.
+        namespace: where it is.
+        node: where it runs.
+        addresses: its Pod IPs, the primary one first.
+        port: where it answers, TCP and UDP.
+
+    """
+
+    name: str
+    namespace: str
+    node: str
+    addresses: tuple[str, ...]
+    port: int = manifests.PORTS["main/tcp"]
+
+    def __str__(self) -> str:
+        """Give what ``connect`` dials."""
+        address = self.addresses[0]
+        return (
+            f"[{address}]:{self.port}" if ":" in address else f"{address}:{self.port}"
+        )
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What one connection saw.
+
+    Attributes:
+        outcome: connected, refused, timed out, ...: see ``Outcome``.
+        answered_by: the probe Pod that answered; "" when the server is not ours.
+        peer: the client's address as the server saw it; "" likewise.
+        source_preserved: whether that is the client Pod's own; None likewise.
+        seconds: how long it took.
+        detail: errno name or a word of explanation.
+
+    """
+
+    outcome: Outcome
+    answered_by: str = ""
+    peer: str = ""
+    source_preserved: bool | None = None
+    seconds: float = 0.0
+    detail: str = ""
+
+    @property
+    def connected(self) -> bool:
+        """Whether the connection was made, and answered if the server is ours."""
+        return self.outcome is Outcome.CONNECTED
+
+
+class Workbench:
+    """Probe Pods and Services on demand, and what they see.
+
+    Args:
+        api: the client.
+        spec: the run's.
+        facts: what discovery found.
+        waits: the user's time-outs.
+        key: tells apart the workers' namespaces.
+
+    """
+
+    def __init__(
+        self, api: Api, spec: LabSpec, facts: ClusterFacts, waits: Waits, key: str
+    ) -> None:
+        self.facts = facts
+        self.namespace = spec.namespace(key)
+        self._api = api
+        self._spec = spec
+        self._key = key
+        self._waits = waits
+        self._pods: dict[str, ProbePod] = {}
+        self._channels: dict[str, Channel] = {}
+        self._services: set[str] = set()
+        self._laid_out = False
+
+    def pod(
+        self,
+        name: str,
+        *,
+        node: str | None = None,
+        labels: Mapping[str, str] | None = None,
+    ) -> ProbePod:
+        """Give the probe Pod of that name, made at its first use.
+
+        Args:
+            name: of the Pod.
+            node: where it has to run; None leaves it to the scheduler.
+            labels: for NetworkPolicies and Services of your own.
+
+        Raises:
+            Inconclusive: when it does not become ready in time, with why.
+
+        """
+        if name in self._pods:
+            return self._pods[name]
+        self._lay_out()
+        item = manifests.probe_pod(self._spec, name, node, dict(labels or {}))
+        apply.create_all(self._api, [(self.namespace, item)])
+        made, _, problem = next(
+            apply.pods_as_they_settle(
+                self._api,
+                self._spec.run,
+                [(self.namespace, name)],
+                apply.is_ready,
+                self._waits.ready,
+            )
+        )
+        if made is None:
+            raise Inconclusive(f"Pod {name} does not run: {problem}")
+        self._channels[name] = exec_channel(
+            self._api,
+            self.namespace,
+            name,
+            "main",
+            [*manifests.CONTROL, "--name", name],
+            timeout=self._waits.connect,
+        )
+        self._pods[name] = ProbePod(
+            name=name,
+            namespace=self.namespace,
+            node=made["spec"]["nodeName"],
+            addresses=tuple(a["ip"] for a in made["status"]["podIPs"]),
+        )
+        return self._pods[name]
+
+    def service(self, name: str, backend: str, *, port: int = PORT) -> str:
+        """Make a Service in front of a probe Pod, TCP and UDP.
+
+        Returns its full DNS name with the port, for ``connect``.
+        """
+        pod = self.pod(backend)
+        item = manifests.probe_service(self._spec, name, backend, port, pod.port)
+        apply.create_all(self._api, [(self.namespace, item)])
+        host = f"{name}.{self.namespace}.svc.{self.facts.domain}"
+        self._services.add(host)
+        return f"{host}:{port}"
+
+    def connect(
+        self,
+        source: str,
+        to: str | ProbePod,
+        *,
+        protocol: str = "tcp",
+        timeout: float = 4.0,
+    ) -> Seen:
+        """Connect from a probe Pod.
+
+        Args:
+            source: name of the probe Pod, made when there is none.
+            to: a probe Pod, or ``host:port``; hosts are resolved in the Pod.
+            protocol: tcp or udp; udp only to what is ours, which answers.
+            timeout: seconds after which the connection counts as timed out.
+
+        Raises:
+            Inconclusive: when the question could not be asked.
+            ValueError: for a target without a port, or udp to a foreign server.
+
+        """
+        client = self.pod(source)
+        host, port = split(str(to))
+        ours = isinstance(to, ProbePod) or host in self._services
+        if Protocol(protocol) is Protocol.UDP and not ours:
+            raise ValueError(f"only a probe Pod answers UDP, {to} may not")
+        asked = {"op": "connect", "protocol": protocol, "port": port}
+        asked |= {"address": host} if is_address(host) else {"name": host}
+        reply = self._ask(source, asked | {"timeout": timeout, "handshake": not ours})
+        peer = reply.get("peer") or ""
+        return Seen(
+            outcome=Outcome(reply["outcome"]),
+            answered_by=reply.get("who") or "",
+            peer=peer,
+            source_preserved=peer in client.addresses if peer else None,
+            seconds=reply.get("seconds", 0.0),
+            detail=reply.get("detail", ""),
+        )
+
+    def resolve(
+        self, source: str, name: str, record: str = "A", *, timeout: float = 4.0
+    ) -> tuple[str, ...]:
+        """Ask the cluster DNS from a probe Pod; () when the name does not exist.
+
+        Args:
+            source: name of the probe Pod, made when there is none.
+            name: a full name: the search list is not used.
+            record: A, AAAA, SRV, PTR, CNAME or TXT.
+            timeout: seconds to wait.
+
+        Raises:
+            Inconclusive: when no answer came.
+
+        """
+        self.pod(source)
+        asked = {"op": "dns", "name": name, "type": record, "timeout": timeout}
+        reply = self._ask(source, asked)
+        outcome = Outcome(reply["outcome"])
+        if outcome not in {Outcome.ANSWERED, Outcome.NAME_NOT_FOUND}:
+            detail = reply.get("detail", "")
+            raise Inconclusive(f"{name} {record} from {source}: {outcome} {detail}")
+        return tuple(reply.get("values") or ())
+
+    def close(self) -> None:
+        """Remove everything."""
+        for channel in self._channels.values():
+            channel.close()
+        if self._laid_out:
+            apply.remove(self._api, [self.namespace])
+
+    def _ask(self, source: str, request: Mapping[str, Any]) -> Mapping[str, Any]:
+        reply = self._channels[source].submit([request])[0].result()
+        if Outcome(reply["outcome"]) is Outcome.NOT_PROBED:
+            raise Inconclusive(f"{source}: not probed: {reply.get('detail', '')}")
+        return reply
+
+    def _lay_out(self) -> None:
+        if self._laid_out:
+            return
+        self._laid_out = True
+        space = manifests.namespace(self._spec, self._key)
+        apply.create_all(self._api, [("", space)])
+        inside = [
+            manifests.service_account(self._spec),
+            manifests.agent_config_map(self._spec),
+        ]
+        apply.create_all(self._api, [(self.namespace, item) for item in inside])
+
+
+def split(target: str) -> tuple[str, int]:
+    """Split ``host:port``; an IPv6 address stands in brackets."""
+    host, colon, port = target.rpartition(":")
+    if not colon or not port.isdigit():
+        raise ValueError(f"{target!r} should be host:port, such as db.prod:5432")
+    return host.strip("[]"), int(port)
+
+
+def is_address(host: str) -> bool:
+    """Whether a host is an address rather than a name."""
+    return ":" in host or host.replace(".", "").isdigit()
