@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -167,6 +169,45 @@ def test_an_interruption_is_status_130(
     monkeypatch.setattr(localcluster, "up", up)
     assert cli.main(["cluster", "up", "x.yaml"]) == 130
     assert capsys.readouterr().err == "k8snet: error: interrupted\n"
+
+
+@pytest.mark.parametrize(
+    ("node", "ran"),
+    [
+        ("ci-worker", ["on", "ci-worker", "ip", "-br", "a"]),
+        ("outside", ["out", "ip", "-br", "a"]),
+    ],
+)
+def test_a_shell_runs_the_words_after_the_dashes_as_they_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, node: str, ran: list[str]
+) -> None:
+    calls: list[list[str]] = []
+
+    def run(argv: list[str], **_: Any) -> subprocess.CompletedProcess[bytes]:
+        calls.append(argv)
+        return subprocess.CompletedProcess(argv, 7)
+
+    def on_node(_: str, node: str, argv: list[str], **__: Any) -> list[str]:
+        return ["on", node, *argv]
+
+    cluster = dataclasses.replace(made(tmp_path), outside=("out",))
+    monkeypatch.setattr(localcluster, "clusters", lambda: [cluster])
+    monkeypatch.setattr(
+        "pytest_k8snet.localcluster.lifecycle.clusters", lambda: [cluster]
+    )
+    monkeypatch.setattr(localcluster, "node_command", on_node)
+    monkeypatch.setattr(subprocess, "run", run)
+
+    words = ["cluster", "shell", node, "--name", "ci", "--", "ip", "-br", "a"]
+    assert cli.main(words) == 7
+
+    assert calls == [ran]
+
+
+def test_dashes_belong_to_the_shell_only(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        cli.main(["cluster", "list", "--", "x"])
+    assert "unrecognized arguments: x" in capsys.readouterr().err
 
 
 def test_no_cluster_at_all_says_how_to_make_one() -> None:
