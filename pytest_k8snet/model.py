@@ -1,10 +1,11 @@
 """The vocabulary: what every other module says, and nothing that does anything.
 
-The layering rule, enforced by ``tests/test_layers.py``: *a module imports only from
-layers below its own.*
+The layering rule, which ``tests/test_layers.py`` reads here and enforces: *a module
+imports only from layers below its own*; modules of one package may import each other.
 
-``model`` <- ``verdict``, ``manifests`` <- ``rules`` <- ``plan``, ``report``
-<- ``cluster``, ``localcluster`` <- ``lab`` <- ``plugin``, ``cli`` <- ``checks``
+``model`` <- ``verdict``, ``manifests`` <- ``rules`` <- ``plan``, ``wire``
+<- ``result``, ``access`` <- ``report`` <- ``cluster``, ``localcluster`` <- ``probing``
+<- ``lab`` <- ``workbench`` <- ``plugin``, ``cli`` <- ``checks``
 
 ``agent`` stands aside: one file of standard library that runs in the Pod.
 """
