@@ -28,7 +28,7 @@ from pytest_k8snet.model import (
     Scene,
     ServiceState,
 )
-from pytest_k8snet.plan import nodes_of
+from pytest_k8snet.plan import asks_of, nodes_of, roles_of
 from pytest_k8snet.probing import Prober
 from pytest_k8snet.result import Result, conclude, inconclusive, not_applicable
 from pytest_k8snet.verdict import (
@@ -40,7 +40,7 @@ from pytest_k8snet.verdict import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from pytest_k8snet.cluster.api import Api
     from pytest_k8snet.manifests import LabSpec
@@ -49,6 +49,9 @@ if TYPE_CHECKING:
 
 EXPECT_SILENCE = (all_silent, all_refused, all_unknown)
 HEAVY = frozenset({Op.BULK, Op.FULL_SIZE})
+SLOW = frozenset({Role.EDGE})
+"""Roles whose Pods take longer to start: nothing that can do without waits for them."""
+
 SETTLE_PATIENCE = 2.0
 
 
@@ -119,6 +122,9 @@ class Lab:
             },
             host_port=spec.host_port,
         )
+        self._asking = {
+            (a.source, a.container) for c in plan.checks for a in asks_of(c.check.rule)
+        } | {(role, "main") for role in Role}
         self._outside = outside
         self._progress = progress
         self._on_result = on_result
@@ -262,9 +268,8 @@ class Lab:
         return namespace, manifests.pod(self.spec, role, rank, self.plan.facts)
 
     def _open_channels(self) -> None:
-        early = self._pod_roles() - self.plan.late_roles
         with self._phase("agents", lambda: f"opened {len(self._channels)} agents"):
-            self._bring_up(early)
+            self._bring_up(self._pod_roles() - self.plan.late_roles - SLOW)
             if Role.OUTSIDE in self.plan.roles and self._outside is not None:
                 self._open_outside(self._outside)
             if not any(pod.addresses for pod in self.scene.pods.values()):
@@ -310,37 +315,14 @@ class Lab:
         """Open the channels of a Pod that runs, and put it on the scene."""
         name, namespace = pod["metadata"]["name"], pod["metadata"]["namespace"]
         ports: dict[str, int] = {}
-        containers = [c["name"] for c in pod["spec"]["containers"]]
-        containers += [
-            c["name"]
-            for c in pod["spec"].get("initContainers", ())
-            if c.get("restartPolicy") == "Always"
-        ]
-        for container in containers:
+        for container in _containers(pod):
             actor = Actor(role, node, container)
-            command = [
-                *manifests.CONTROL,
-                "--name",
-                str(actor),
-                "--container",
-                container,
-            ]
             try:
-                channel = exec_channel(
-                    self.api,
-                    namespace,
-                    name,
-                    container,
-                    command,
-                    timeout=self.waits.connect,
-                )
+                listening = self._open(actor, namespace, name)
             except ClusterError as error:
                 self.problems[str(actor)] = str(error)
                 continue
-            self._channels[actor] = channel
-            prefix = "" if container == "main" else f"{container}/"
-            for port, number in channel.ports.items():
-                ports[_named(prefix, port)] = number
+            ports |= {_named(container, port): n for port, n in listening.items()}
         state = PodState(
             role=role,
             node=node,
@@ -356,6 +338,25 @@ class Lab:
                 pods={**self.scene.pods, (role, node): state},
                 ready_pods=self.scene.ready_pods | ready,
             )
+
+    def _open(self, actor: Actor, namespace: str, pod: str) -> Mapping[str, int]:
+        """Open a container's control stream, and give the ports it listens on.
+
+        A container that only answers needs none: its ports are known beforehand.
+        """
+        if (actor.role, actor.container) not in self._asking:
+            rank = self.scene.rank(actor.node)
+            return manifests.ports_of(actor.role, rank, actor.container)
+        arguments = ["--name", str(actor), "--container", actor.container]
+        channel = self._channels[actor] = exec_channel(
+            self.api,
+            namespace,
+            pod,
+            actor.container,
+            [*manifests.CONTROL, *arguments],
+            timeout=self.waits.connect,
+        )
+        return channel.ports
 
     def _open_outside(self, prefix: Sequence[str]) -> None:
         actor = Actor(Role.OUTSIDE)
@@ -381,26 +382,36 @@ class Lab:
     # ------------------------------------------------------------------------ probing
 
     def _probe_all(self) -> None:
-        once = [c for c in self.plan.checks if not c.check.rule.steps]
         changing = [c for c in self.plan.checks if c.check.rule.steps]
-        with ThreadPoolExecutor(max(1, len(changing))) as pool:
+        once = [c for c in self.plan.checks if not c.check.rule.steps]
+        slow = [c for c in once if roles_of(c.check.rule) & SLOW]
+        quick = [c for c in once if c not in slow]
+        with ThreadPoolExecutor(len(changing) + 1) as pool:
             # What has to be made or restarted takes longest: it begins at once.
-            watching = self._watch_changes(changing, pool)
-            self._settle()
+            others = self._watch_changes(changing, pool)
+            others.append(pool.submit(self._second_wave, slow))
+            self._settle(quick)
             self.ready.set()
             with self._phase("probe", lambda: f"sent {self.probes_sent} probes"):
-                self._ask_once(once)
-                for one in as_completed(watching):
+                self._ask_once(quick)
+                for one in as_completed(others):
                     one.result()
 
-    def _settle(self) -> None:
+    def _second_wave(self, slow: Sequence[CheckPlan]) -> None:
+        """Probe what needs the Pods that start slowly, while the rest goes on."""
+        if slow:
+            self._bring_up(self._pod_roles() & SLOW)
+            self._prober.until_settled(gate(slow), SETTLE_PATIENCE)
+            self._ask_once(slow)
+
+    def _settle(self, planned: Sequence[CheckPlan]) -> None:
         with self._phase("settle", self._say_settled):
             if self._asks_for("pod-addresses"):
                 entries = pod_addresses(self.api)
                 flat = tuple((n, e) for n, es in entries.items() for e in es)
                 with self._lock:
                     self.scene = replace(self.scene, all_pod_addresses=flat)
-            took, missing = self._prober.until_settled(self._gate(), SETTLE_PATIENCE)
+            took, missing = self._prober.until_settled(gate(planned), SETTLE_PATIENCE)
             self.timings.settle, self.timings.unsettled = took, missing
 
     def _asks_for(self, name: str) -> bool:
@@ -409,24 +420,6 @@ class Lab:
     def _say_settled(self) -> str:
         missing = len(self.timings.unsettled)
         return f"settled, {missing} cells never did" if missing else "settled"
-
-    def _gate(self) -> dict[Probe, Callable[[Observation], bool]]:
-        """Give what has to work before anything is judged, each with when it does."""
-        gate: dict[Probe, Callable[[Observation], bool]] = {}
-        for planned in self.plan.checks:
-            if planned.check.rule.judge in EXPECT_SILENCE or planned.check.rule.steps:
-                continue
-            for probe in planned.probes:
-                if probe.number or probe.ask.timeout == "silence":
-                    continue
-                if (
-                    probe.ask.op is Op.CONNECT
-                    and probe.target.kind is not Kind.LOOPBACK
-                ):
-                    gate[_polled(probe)] = is_connected
-                elif probe.ask.op in {Op.DNS, Op.LOOKUP}:
-                    gate[_polled(probe)] = includes
-        return gate
 
     def _ask_once(self, planned: Sequence[CheckPlan]) -> None:
         """Send everything that is asked once, heavy transfers after the rest."""
@@ -556,6 +549,24 @@ class Lab:
 AGENT = ("python3", "-I", "-S", str(manifests.AGENT_FILE))
 
 
+def gate(
+    planned: Iterable[CheckPlan],
+) -> dict[Probe, Callable[[Observation], bool]]:
+    """Give what has to work before anything is judged, each with when it does."""
+    wanted: dict[Probe, Callable[[Observation], bool]] = {}
+    for plan in planned:
+        if plan.check.rule.judge in EXPECT_SILENCE:
+            continue
+        for probe in plan.probes:
+            if probe.number or probe.ask.timeout == "silence":
+                continue
+            if probe.ask.op is Op.CONNECT and probe.target.kind is not Kind.LOOPBACK:
+                wanted[_polled(probe)] = is_connected
+            elif probe.ask.op in {Op.DNS, Op.LOOKUP}:
+                wanted[_polled(probe)] = includes
+    return wanted
+
+
 def _polled(probe: Probe) -> Probe:
     return replace(probe, ask=replace(probe.ask, timeout="poll"))
 
@@ -568,11 +579,18 @@ def _pod_path(pod: PodState) -> str:
     return f"/api/v1/namespaces/{pod.namespace}/pods/{pod.name}"
 
 
-def _named(prefix: str, port: str) -> str:
+def _containers(pod: dict[str, Any]) -> list[str]:
+    """Name the containers that keep running: those of the app, and sidecars."""
+    spec = pod["spec"]
+    sidecars = (
+        c for c in spec.get("initContainers", ()) if c.get("restartPolicy") == "Always"
+    )
+    return [c["name"] for c in (*spec["containers"], *sidecars)]
+
+
+def _named(container: str, port: str) -> str:
     """Name a second container's port after the container: ``sibling/tcp``."""
-    if not prefix:
-        return port
-    return f"{prefix.rstrip('/')}/{port.rpartition('/')[2]}"
+    return port if container == "main" else f"{container}/{port.rpartition('/')[2]}"
 
 
 def _service_state(item: dict[str, Any]) -> ServiceState:

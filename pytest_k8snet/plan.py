@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
     from pytest_k8snet.model import (
         Ask,
-        Change,
         ClusterFacts,
         Control,
         Rule,
@@ -60,13 +59,16 @@ class Limits:
     outside_reason: str = ""
 
 
+def asks_of(rule: Rule) -> list[Ask]:
+    """Give everything that a rule asks: probes, controls and steps."""
+    asks = [*rule.probes, *(c.ask for c in rule.provided)]
+    return asks + [ask for step in rule.steps for ask in step.asks]
+
+
 def roles_of(rule: Rule) -> frozenset[Role]:
     """Give every part that a rule's probes, controls and changes need played."""
-    asks = [*rule.probes, *(c.ask for c in rule.provided)]
-    changes: list[Change] = []
-    for step in rule.steps:
-        asks += step.asks
-        changes += step.changes
+    asks = asks_of(rule)
+    changes = [change for step in rule.steps for change in step.changes]
     named = {a.source for a in asks} | {c.role for c in changes} | set(rule.roles)
     named |= {Role(a.to.name) for a in asks if a.to.kind is Kind.POD}
     named |= {Role.EDGE for a in asks if a.to.kind is Kind.HOST_PORT}
