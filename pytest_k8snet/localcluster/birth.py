@@ -21,9 +21,12 @@ from . import (
 from .api import Api
 from .commands import wait_for
 from .control_plane import Credentials, service_address
+from .errors import LocalClusterError
 from .node import Node, nodes
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from .build import Binaries
     from .config import ClusterSpec
     from .progress import Progress
@@ -108,7 +111,7 @@ class Birth:
     def _api(self) -> Api:
         api = Api(self.record.server, self.record.folder / "pki")
         log = self.first.logs / "kube-apiserver.log"
-        wait_for(
+        self._wait(
             "start of the API server",
             api.ready,
             timeout=120,
@@ -137,7 +140,9 @@ class Birth:
             self.progress.detail(f"{len(cidrs)} of {len(self.nodes)} registered")
             return len(cidrs) == len(self.nodes)
 
-        wait_for("registration of all Nodes", numbered, timeout=120, hint=self._kubelet)
+        self._wait(
+            "registration of all Nodes", numbered, timeout=120, hint=self._kubelet
+        )
         if self.spec.default_cni:
             list(
                 pool.map(
@@ -162,7 +167,7 @@ class Birth:
             self.progress.detail(f"{sum(found)} of {len(self.nodes)}")
             return all(found) and len(found) == len(self.nodes)
 
-        wait_for("readiness of all Nodes", ready, timeout=120, hint=self._kubelet)
+        self._wait("readiness of all Nodes", ready, timeout=120, hint=self._kubelet)
 
     def _wait_for_dns(self, api: Api) -> None:
         if self.spec.proxy_mode == "none":
@@ -176,7 +181,27 @@ class Birth:
             self.progress.detail(f"{count} of 2 replicas")
             return bool(count == manifests.REPLICAS)
 
-        wait_for("readiness of CoreDNS", ready, timeout=120, hint=self._kubelet)
+        self._wait("readiness of CoreDNS", ready, timeout=120, hint=self._kubelet)
+
+    def _wait(
+        self,
+        what: str,
+        happened: Callable[[], bool],
+        *,
+        timeout: float,
+        hint: Callable[[], str],
+    ) -> None:
+        """Wait, but not for a cluster that somebody removes meanwhile."""
+
+        def still_ours() -> bool:
+            found = state.load(self.record.name)
+            if found is None or found.owner != self.record.owner:
+                raise LocalClusterError(
+                    f'the cluster "{self.record.name}" was removed while it was made'
+                )
+            return happened()
+
+        wait_for(what, still_ours, timeout=timeout, hint=hint)
 
     def _kubelet(self) -> str:
         tails = []

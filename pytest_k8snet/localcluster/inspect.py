@@ -54,7 +54,9 @@ def status(name: str | None) -> Status:
     found = []
     for node in record.nodes:
         alive = {_program(pid) for pid in cgroups.processes(record.name, node.name)}
-        wanted = (*EVERYWHERE, *(CONTROL_PLANE if node.control_plane else ()))
+        wanted = [*EVERYWHERE, *(CONTROL_PLANE if node.control_plane else ())]
+        if not record.service_proxy:
+            wanted.remove("kube-proxy")
         running = tuple(part for part in wanted if part in alive)
         stopped = tuple(part for part in wanted if part not in alive)
         found.append(NodeStatus(node.name, node.addresses, running, stopped))

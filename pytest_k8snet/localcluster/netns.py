@@ -49,6 +49,10 @@ def up(
     except ClusterExistsError:
         raise
     except BaseException as error:
+        holder = state.load(spec.name)
+        if holder is not None and holder.owner != state.this_process():
+            # Removed under our hands, and made again: what is there is not ours.
+            raise
         logs = sweep.save_logs(spec.name)
         if logs:
             error.add_note(f"logs of the cluster are in {logs}")
@@ -109,6 +113,7 @@ def _claim(spec: ClusterSpec, merge_into: Path) -> state.ClusterRecord:
             nodes=(),
             owner=state.this_process(),
             kubeconfig=str(merge_into.absolute()),
+            service_proxy=spec.proxy_mode != "none",
         )
         places = tuple(
             state.NodeRecord(

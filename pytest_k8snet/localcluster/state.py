@@ -47,6 +47,7 @@ class ClusterRecord:
     owner: str
     running: bool = False
     kubeconfig: str = ""
+    service_proxy: bool = True
 
     @property
     def folder(self) -> Path:

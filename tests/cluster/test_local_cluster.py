@@ -203,6 +203,22 @@ def test_an_interrupted_up_cleans_up_after_itself(
     assert Traces.of(NAME, kubeconfig) == before
 
 
+def test_an_up_whose_cluster_is_removed_ends_and_leaves_nothing(
+    kubeconfig: Path,
+) -> None:
+    before = Traces.of(NAME, kubeconfig)
+    with _start_up(kubeconfig) as process:
+        _wait_for_stage(process, "Nodes ready")
+        assert NAME in localcluster.incomplete()
+        with pytest.raises(localcluster.ClusterExistsError, match="just being made"):
+            localcluster.up(SINGLE, name=NAME, provider="netns", kubeconfig=kubeconfig)
+
+        localcluster.down(NAME)
+
+        assert process.wait(timeout=30) == 1
+    assert Traces.of(NAME, kubeconfig) == before
+
+
 def test_two_clusters_run_side_by_side(kubeconfig: Path) -> None:
     first = localcluster.up(SINGLE, name=NAME, provider="netns", kubeconfig=kubeconfig)
     second = localcluster.up(
