@@ -105,6 +105,8 @@ def conclude(
 
 def broken(control: Control, answers: Observations) -> str:
     """Say how a control does not hold; "" when it does."""
+    if not answers:
+        return "nothing was probed"
     for one in answers:
         if one.outcome is Outcome.NOT_PROBED or not control.holds(one):
             return describe(one)
