@@ -190,6 +190,7 @@ class Ask:
         who: who may answer, given the scene; None when the target itself.
         settings: further fields of the agent's request, as (name, value) pairs.
         count: how many times, as separate probes.
+        min_nodes: Nodes without which it is not asked.
         timeout: a name in ``TIMEOUTS``.
 
     """
@@ -205,6 +206,7 @@ class Ask:
     who: Expectation | None = None
     settings: tuple[tuple[str, object], ...] = ()
     count: int = 1
+    min_nodes: int = 1
     timeout: str = "dead"
 
 

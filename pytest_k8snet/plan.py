@@ -130,6 +130,8 @@ def probes(ask: Ask, check: Check, facts: ClusterFacts) -> Iterator[Probe]:
     protocol, family = ask.protocol or check.protocol, ask.family or check.family
     if family and family not in facts.families:
         return
+    if len(facts.nodes) < ask.min_nodes:
+        return
     for source, node in cells(ask, check, facts):
         actor = Actor(ask.source, source, ask.container)
         for target in _targets(ask, node, facts):

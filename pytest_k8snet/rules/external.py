@@ -82,7 +82,13 @@ def node_port(service_name: str) -> Target:
 def to_node_ports(source: Role, spread: Spread) -> tuple[Ask, ...]:
     """Ask at every Node for a backend on the first Node, and for one elsewhere."""
     return tuple(
-        connect(source, node_port(service.name), spread, who=server_at(rank))
+        connect(
+            source,
+            node_port(service.name),
+            spread,
+            who=server_at(rank),
+            min_nodes=rank + 1,
+        )
         for rank, service in enumerate((NODE_PORT_FIRST, NODE_PORT_SECOND))
     )
 
