@@ -159,14 +159,19 @@ def all_unique(seen: Observations) -> Verdict:
     owners: dict[str, str] = {}
     clashes = []
     notes = []
-    for one in seen:
+    told = [o for o in seen if o.outcome is Outcome.ANSWERED and o.values]
+    for one in told:
         for value in one.values:
             address, _, owner = value.partition(" ")
             first = owners.setdefault(address, owner)
             if first != owner:
                 clashes.append(one)
                 notes.append(f"{address} is both {first} and {owner}")
-    return Verdict(violations=tuple(clashes), note="; ".join(notes))
+    return Verdict(
+        violations=tuple(clashes),
+        unjudged=tuple(o for o in seen if o not in told),
+        note="; ".join(notes),
+    )
 
 
 def settled(until: Callable[[Observation], bool]) -> Judge:

@@ -99,9 +99,11 @@ POD_ADDRESS_AGREED = Rule(
 
 POD_ADDRESS_UNIQUE = Rule(
     id="POD-ADDRESS-UNIQUE",
-    requirement="No two running Pods MUST share an address.",
+    requirement="Two running Pods MUST NOT share an address.",
     spec=NETWORK_MODEL,
     mark="rule2",
+    # So that there is a Pod with an address on every Node.
+    roles=(Role.CLIENT,),
     probes=(
         Ask(
             Role.API,
