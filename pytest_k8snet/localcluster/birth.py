@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from . import (
+    cgroups,
     containerd,
     control_plane,
     fabric,
@@ -19,7 +20,7 @@ from . import (
     state,
 )
 from .api import Api
-from .commands import wait_for
+from .commands import tail, wait_for
 from .control_plane import Credentials, service_address
 from .errors import LocalClusterError
 from .node import Node, nodes
@@ -68,12 +69,12 @@ class Birth:
             control_plane.start_etcd(self.first)
             config = made.result()
             self.progress.stage("control plane")
-            control_plane.start_api_server(self.first, self.spec)
+            server = control_plane.start_api_server(self.first, self.spec)
             started = [
                 pool.submit(containerd.start, node, self.materials.containerd)
                 for node in self.nodes
             ]
-            api = self._api()
+            api = self._api(server)
             control_plane.start_controllers(self.first, self.spec)
             for each in started:
                 each.result()
@@ -108,14 +109,21 @@ class Birth:
         resolv = f"search {search}\n" if search else "# no upstream name server\n"
         node.boot(binaries["kubernetes"], binaries["etcd"], binaries["cni"], resolv)
 
-    def _api(self) -> Api:
+    def _api(self, server: int) -> Api:
         api = Api(self.record.server, self.record.folder / "pki")
         log = self.first.logs / "kube-apiserver.log"
+
+        def ready() -> bool:
+            # With a wrong feature gate, for example: it will not come to life.
+            if cgroups.dead(server):
+                raise LocalClusterError(f"the API server ended:\n{tail(log)}")
+            return api.ready()
+
         self._wait(
             "start of the API server",
-            api.ready,
+            ready,
             timeout=120,
-            hint=lambda: log.read_text(errors="replace")[-2000:],
+            hint=lambda: tail(log),
         )
         return api
 
@@ -206,9 +214,8 @@ class Birth:
     def _kubelet(self) -> str:
         tails = []
         for node in self.nodes:
-            log = node.logs / "kubelet.log"
-            text = log.read_text(errors="replace") if log.exists() else ""
-            tails.append(f"{node.name} kubelet: {json.dumps(text[-600:])}")
+            text = tail(node.logs / "kubelet.log", 600)
+            tails.append(f"{node.name} kubelet: {json.dumps(text)}")
         return "\n".join(tails)
 
 

@@ -145,7 +145,7 @@ def kill(cluster: str, node: str = "") -> None:
     """Kill every process of a cluster (or of one Node), and wait until all are gone."""
 
     def gone() -> bool:
-        members = {pid for pid in processes(cluster, node) if not _zombie(pid)}
+        members = {pid for pid in processes(cluster, node) if not dead(pid)}
         for pid in members:
             try:
                 os.kill(pid, signal.SIGKILL)
@@ -156,8 +156,8 @@ def kill(cluster: str, node: str = "") -> None:
     wait_for(f"the end of the processes of {cluster}", gone, timeout=30, every=0.02)
 
 
-def _zombie(pid: int) -> bool:
-    """Say whether only the entry in the process table is left of it."""
+def dead(pid: int) -> bool:
+    """Say whether at most the entry in the process table is left of it."""
     try:
         return (
             Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"

@@ -12,6 +12,7 @@ from .errors import CommandError, TimedOutError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
 
 # ip, nft and containerd live in sbin, which an ordinary PATH may leave out.
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -84,3 +85,11 @@ def wait_for(
                 + (f"\n{more}" if more else "")
             )
         time.sleep(every)
+
+
+def tail(log: Path, size: int = 2000) -> str:
+    """Return the end of a log; nothing when there is none."""
+    try:
+        return log.read_text(errors="replace")[-size:]
+    except OSError:
+        return ""

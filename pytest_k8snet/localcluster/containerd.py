@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from filelock import FileLock
 
 from . import paths
-from .commands import environment, run, wait_for
+from .commands import environment, run, tail, wait_for
 from .errors import UnsupportedMachineError
 from .images import PAUSE_IMAGE
 from .packages import find
@@ -176,7 +176,7 @@ def _fill(
                     "start of containerd",
                     lambda: BOOTED in log.read_text() or process.poll() is not None,
                     timeout=30,
-                    hint=log.read_text,
+                    hint=lambda: tail(log),
                 )
                 for name, archive in images.items():
                     progress.detail(name)
@@ -218,5 +218,5 @@ def start(node: Node, containerd: str) -> None:
         f"start of containerd on {node.name}",
         lambda: BOOTED in log.read_text(errors="replace"),
         timeout=60,
-        hint=lambda: log.read_text(errors="replace")[-2000:],
+        hint=lambda: tail(log),
     )

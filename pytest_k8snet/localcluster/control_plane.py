@@ -111,8 +111,8 @@ def start_etcd(node: Node) -> None:
     node.start("etcd", [*argv, f"--initial-cluster=default={peer}"])
 
 
-def start_api_server(node: Node, spec: ClusterSpec) -> None:
-    """Start the API server."""
+def start_api_server(node: Node, spec: ClusterSpec) -> int:
+    """Start the API server; return its process."""
     argv = [
         f"{PROGRAMS}/kube-apiserver",
         f"--advertise-address={node.record.addresses[0]}",
@@ -144,7 +144,7 @@ def start_api_server(node: Node, spec: ClusterSpec) -> None:
     if spec.runtime_config:
         pairs = ",".join(f"{key}={value}" for key, value in spec.runtime_config.items())
         argv.append(f"--runtime-config={pairs}")
-    node.start("kube-apiserver", argv)
+    return node.start("kube-apiserver", argv)
 
 
 def start_controllers(node: Node, spec: ClusterSpec) -> None:

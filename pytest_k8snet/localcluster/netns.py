@@ -10,7 +10,7 @@ from .api import Api
 from .birth import Birth, Materials
 from .build import build_all
 from .config import ClusterSpec, require_netns
-from .errors import ClusterExistsError
+from .errors import ClusterExistsError, LocalClusterError
 from .images import build_images
 
 if TYPE_CHECKING:
@@ -48,22 +48,32 @@ def up(
         return Birth(spec, record, materials, progress).run()
     except ClusterExistsError:
         raise
+    except OSError as error:
+        # The API server went away, the disk is full: not a bug of ours.
+        failure = LocalClusterError(f"the cluster could not be made: {error}")
+        _give_up(spec.name, failure, retain=retain)
+        raise failure from error
     except BaseException as error:
-        holder = state.load(spec.name)
-        if holder is not None and holder.owner != state.this_process():
-            # Removed under our hands, and made again: what is there is not ours.
-            raise
-        logs = sweep.save_logs(spec.name)
-        if logs:
-            error.add_note(f"logs of the cluster are in {logs}")
-        if retain:
-            error.add_note(
-                f"what there is of the cluster was kept; remove it with "
-                f"`k8snet cluster down {spec.name}`"
-            )
-        else:
-            sweep.sweep(spec.name)
+        _give_up(spec.name, error, retain=retain)
         raise
+
+
+def _give_up(name: str, error: BaseException, *, retain: bool) -> None:
+    """Remove what there is of a cluster, and note on the error where its logs are."""
+    holder = state.load(name)
+    if holder is not None and holder.owner != state.this_process():
+        # Removed under our hands, and made again: what is there is not ours.
+        return
+    logs = sweep.save_logs(name)
+    if logs:
+        error.add_note(f"logs of the cluster are in {logs}")
+    if retain:
+        error.add_note(
+            "what there is of the cluster was kept; remove it with "
+            f"`k8snet cluster down {name}`"
+        )
+    else:
+        sweep.sweep(name)
 
 
 def _refuse_existing(name: str) -> None:

@@ -79,7 +79,7 @@ class Node:
         )
         wait_for(
             f"boot of {self.name}",
-            lambda: (self.folder / "ready").exists() or not _runs(outer),
+            lambda: (self.folder / "ready").exists() or cgroups.dead(outer),
             timeout=20,
             every=0.01,
         )
@@ -111,9 +111,12 @@ class Node:
         """Run a command on the Node to its end."""
         return run(self.command(argv), check=check)
 
-    def start(self, component: str, argv: Sequence[str]) -> None:
-        """Start a component on the Node; what it says is in its log."""
-        self._start(component, self.command(argv))
+    def start(self, component: str, argv: Sequence[str]) -> int:
+        """Start a component on the Node; what it says is in its log.
+
+        Returns a process that lasts as long as the component does.
+        """
+        return self._start(component, self.command(argv))
 
     def _start(self, component: str, argv: Sequence[str]) -> int:
         # The shell is the parent that does not wait: the component becomes nobody's
@@ -134,7 +137,3 @@ def _environment() -> list[str]:
     # Not the caller's: a Node is to behave the same whoever started it.
     keep = [f"TERM={os.environ['TERM']}"] if "TERM" in os.environ else []
     return ["-i", f"PATH={PATH}", "HOME=/root", "TMPDIR=/var/tmp", *keep]
-
-
-def _runs(pid: int) -> bool:
-    return Path(f"/proc/{pid}").exists()
