@@ -30,7 +30,7 @@ from pytest_k8snet.model import (
 )
 from pytest_k8snet.plan import asks_of, nodes_of, roles_of
 from pytest_k8snet.probing import Prober
-from pytest_k8snet.result import Result, conclude, inconclusive, not_applicable
+from pytest_k8snet.result import Result, conclude, excused, inconclusive, not_applicable
 from pytest_k8snet.verdict import (
     all_refused,
     all_silent,
@@ -423,37 +423,36 @@ class Lab:
 
     def _ask_once(self, planned: Sequence[CheckPlan]) -> None:
         """Send everything that is asked once, heavy transfers after the rest."""
+        started = time.monotonic()
         everything = [
             p
             for plan in planned
             for p in (*plan.probes, *(q for _, qs in plan.controls for q in qs))
         ]
         light = self._prober.ask(p for p in everything if p.ask.op not in HEAVY)
-        self._conclude_all(planned, light)
-        wait(light.values())
+        seen = self._received(light, started)
+        for plan in planned:
+            if all(p.ask.op not in HEAVY for p in plan.probes):
+                self._publish(self._concluded(plan, seen))
         heavy = self._prober.ask(p for p in everything if p.ask.op in HEAVY)
-        answers = {**light, **heavy}
+        seen |= self._received(heavy, started)
         for plan in planned:
             if plan.check.id not in self.results:
-                self._conclude(plan, answers)
+                self._publish(self._concluded(plan, seen))
 
-    def _conclude_all(
-        self, planned: Sequence[CheckPlan], light: dict[Probe, Future[Observation]]
-    ) -> None:
-        """Publish the checks without heavy probes in the order they complete."""
-        ready = [p for p in planned if all(q.ask.op not in HEAVY for q in p.probes)]
-        for plan in sorted(ready, key=lambda p: len(p.probes)):
-            self._conclude(plan, light)
+    def _received(
+        self, answers: Mapping[Probe, Future[Observation]], since: float
+    ) -> dict[Probe, Observation]:
+        """Wait for answers; what a starved machine kept from coming was not probed."""
+        seen = {probe: answer.result() for probe, answer in answers.items()}
+        starved = self._prober.starved_since(since)
+        return {probe: excused(one, starved) for probe, one in seen.items()}
 
-    def _conclude(
-        self, plan: CheckPlan, answers: dict[Probe, Future[Observation]]
-    ) -> None:
-        controls = [
-            (control, tuple(answers[p].result() for p in probes))
-            for control, probes in plan.controls
-        ]
-        seen = tuple(answers[p].result() for p in plan.probes)
-        self._publish(conclude(plan.check, controls, seen, self.scene))
+    def _concluded(self, plan: CheckPlan, seen: Mapping[Probe, Observation]) -> Result:
+        controls = [(c, tuple(seen[p] for p in probes)) for c, probes in plan.controls]
+        return conclude(
+            plan.check, controls, tuple(seen[p] for p in plan.probes), self.scene
+        )
 
     # ------------------------------------------------------------------------ changes
 
@@ -487,11 +486,14 @@ class Lab:
             answers = self._prober.ask(probes)
             controls.append((control, tuple(a.result() for a in answers.values())))
         seen: list[Observation] = []
+        started = time.monotonic()
         for step, probes in plan.steps:
             for change in step.changes:
                 self._change(change)
             seen += self._prober.watch_change(step, probes, self.waits.scale)
-        return conclude(plan.check, controls, tuple(seen), self.scene)
+        starved = self._prober.starved_since(started)
+        told = tuple(excused(one, starved) for one in seen)
+        return conclude(plan.check, controls, told, self.scene)
 
     def _change(self, change: Change) -> None:
         if change.kind == "create":

@@ -124,6 +124,22 @@ class Prober:
         self.sent += 1
         self._pool.submit(work)
 
+    def starved_since(self, since: float) -> dict[str, float]:
+        """Give for how long the agents of each Node were not let run.
+
+        Args:
+            since: on the monotonic clock.
+
+        Returns:
+            seconds by Node; "" stands for what is no Node.
+
+        """
+        worst: dict[str, float] = {}
+        for actor, channel in list(self._channels.items()):
+            late = channel.starved(since)
+            worst[actor.node] = max(worst.get(actor.node, 0.0), late)
+        return worst
+
     def until_settled(
         self, wanted: Mapping[Probe, Callable[[Observation], bool]], patience: float
     ) -> tuple[float, list[Observation]]:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from pytest_k8snet.model import Kind, Op, Outcome, Role, Verdict, Word
+from pytest_k8snet.model import TIMEOUTS, Kind, Op, Outcome, Role, Verdict, Word
 from pytest_k8snet.verdict import by_source, judged
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from pytest_k8snet.model import (
         Check,
@@ -77,6 +77,27 @@ def not_applicable(check: Check, reason: str) -> Result:
 def inconclusive(check: Check, reason: str, seen: Observations = ()) -> Result:
     """Give the result of a check that could not be judged."""
     return Result(check, Word.INCONCLUSIVE, reason, seen=seen)
+
+
+def excused(seen: Observation, starved: Mapping[str, float]) -> Observation:
+    """Take back a time-out that a starved machine may have caused.
+
+    Args:
+        seen: the observation.
+        starved: seconds for which the agents of a Node were not let run, by Node.
+
+    """
+    if seen.outcome is not Outcome.TIMED_OUT:
+        return seen
+    ends = {seen.probe.source.node, seen.probe.target.node}
+    # Who answers for a Service may be anywhere.
+    if seen.probe.target.kind not in {Kind.POD, Kind.LOOPBACK}:
+        ends = set(starved)
+    worst = max((starved.get(end, 0.0) for end in ends), default=0.0)
+    if worst < TIMEOUTS[seen.probe.ask.timeout] / 2:
+        return seen
+    detail = f"timed out while an agent was not let run for {worst:.1f} s"
+    return replace(seen, outcome=Outcome.NOT_PROBED, detail=detail)
 
 
 def conclude(

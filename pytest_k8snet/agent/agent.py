@@ -1255,6 +1255,11 @@ def run(request: Any, state_dir: str = "", state: Reply | None = None) -> Probe:
 # --- the control channel ------------------------------------------------------------
 
 
+PULSE = 0.25
+LATE = 0.5
+"""Seconds between two pulses, and by how much one may be late without a word."""
+
+
 class Control:
     """Runs what comes in on stdin, many at a time, and writes replies to stdout."""
 
@@ -1278,6 +1283,15 @@ class Control:
                 sys.stdout.flush()
             except OSError:
                 os._exit(0)
+
+    def pulse(self) -> None:
+        """Say when this machine did not let us run: a time-out then tells nothing."""
+        while True:
+            before = time.monotonic()
+            time.sleep(PULSE)
+            late = time.monotonic() - before - PULSE
+            if late > LATE:
+                self.write({"late": round(late, 3)})
 
     def submit(self, request: object) -> None:
         """Have a request run; a worker is added while all of them are busy."""
@@ -1339,6 +1353,7 @@ def control(options: Options) -> int:
     worker = Control(directory, state)
     name = options.text("name", "") or state.get("name", "")
     worker.write({"hello": 1, "name": name, "ports": state.get("ports", {})})
+    threading.Thread(target=worker.pulse, daemon=True).start()
     worker.read()
     # Workers that still wait for a dead peer must not keep the process alive.
     os._exit(0)

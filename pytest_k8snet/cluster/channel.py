@@ -101,6 +101,7 @@ class Channel:
         self._closing = False
         self._buffer = bytearray()
         self._last_write = 0.0
+        self._late: deque[tuple[float, float]] = deque(maxlen=100)
         self._transport: Transport | None = self._open(timeout)
         self._wake_read, self._wake_write = os.pipe()
         os.set_blocking(self._wake_read, False)
@@ -125,6 +126,17 @@ class Channel:
         if refused:
             self._give_up(added, self._why or "closed")
         return [each.future for each in added]
+
+    def starved(self, since: float) -> float:
+        """Give for how many seconds the agent was not let run, at the longest.
+
+        Args:
+            since: on the monotonic clock.
+
+        """
+        return max(
+            (late for when, late in list(self._late) if when >= since), default=0
+        )
 
     def close(self) -> None:
         """End the stream. What is still pending becomes not probed."""
@@ -204,6 +216,9 @@ class Channel:
 
     def _resolve(self, reply: object) -> None:
         if not isinstance(reply, dict):
+            return
+        if "late" in reply:
+            self._late.append((time.monotonic(), float(reply["late"])))
             return
         waiting = self._pending.pop(reply.get("id", -1), None)
         if waiting is None:
