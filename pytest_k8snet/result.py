@@ -94,7 +94,9 @@ def excused(seen: Observation, starved: Mapping[str, float]) -> Observation:
     if seen.probe.target.kind not in {Kind.POD, Kind.LOOPBACK}:
         ends = set(starved)
     worst = max((starved.get(end, 0.0) for end in ends), default=0.0)
-    if worst < TIMEOUTS[seen.probe.ask.timeout] / 2:
+    # What was asked again and again had more than the time of one attempt.
+    had = max(TIMEOUTS[seen.probe.ask.timeout], seen.after or 0.0)
+    if worst < had / 2:
         return seen
     detail = f"timed out while an agent was not let run for {worst:.1f} s"
     return replace(seen, outcome=Outcome.NOT_PROBED, detail=detail)
