@@ -261,8 +261,8 @@ SANDBOX_SURVIVES_RESTART = Rule(
                     Role.CLIENT, pod(Role.SPARE), protocol=Protocol.TCP, timeout="poll"
                 ),
             ),
+            # The change itself waits until the API says that it runs again.
             until=is_connected,
-            budget="restart",
         ),
         Step(asks=WHERE_IT_IS, until=is_told, budget="restart"),
     ),
