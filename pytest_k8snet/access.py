@@ -20,19 +20,28 @@ NAME = "pytest-k8snet"
 
 def pods(plan: Plan) -> dict[Role, int]:
     """Count the Pods of each role."""
-    nodes = len(plan.facts.nodes)
     return {
-        role: 1 if role is Role.UNREADY else nodes
+        role: len(ranks(role, plan))
         for role in sorted(plan.roles)
         if role in NAMESPACE_OF
     }
 
 
-def namespaces(plan: Plan, spec: LabSpec) -> list[str]:
-    """Name the namespaces that would be made."""
+def ranks(role: Role, plan: Plan) -> range:
+    """Give the ranks of the Nodes on which a role is played."""
+    return range(1 if role is Role.UNREADY else len(plan.facts.nodes))
+
+
+def namespace_keys(plan: Plan) -> list[str]:
+    """Say which of the run's namespaces the plan needs."""
     keys = {NAMESPACE_OF[role] for role in pods(plan)}
     keys |= {"server"} if plan.services else set()
-    return [spec.namespace(key) for key in sorted(keys)]
+    return sorted(keys)
+
+
+def namespaces(plan: Plan, spec: LabSpec) -> list[str]:
+    """Name the namespaces that would be made."""
+    return [spec.namespace(key) for key in namespace_keys(plan)]
 
 
 def seconds(plan: Plan) -> float:

@@ -32,6 +32,7 @@ NAMESPACE_OF = {
     Role.HOST: "host",
     Role.EDGE: "host",
 }
+NAMESPACES = tuple(dict.fromkeys(NAMESPACE_OF.values()))
 PRIVILEGED = "host"
 NEVER = "k8snet.io/never"
 

@@ -4,8 +4,8 @@ The layering rule, which ``tests/test_layers.py`` reads here and enforces: *a mo
 imports only from layers below its own*; modules of one package may import each other.
 
 ``model`` <- ``verdict``, ``manifests`` <- ``rules`` <- ``plan``, ``wire``
-<- ``result``, ``access`` <- ``report`` <- ``cluster``, ``localcluster`` <- ``probing``
-<- ``lab`` <- ``workbench`` <- ``plugin``, ``cli`` <- ``checks``
+<- ``result``, ``access`` <- ``report`` <- ``cluster``, ``localcluster`` <- ``probing``,
+``stage`` <- ``lab``, ``workbench`` <- ``plugin``, ``cli`` <- ``checks``
 
 ``agent`` stands aside: one file of standard library that runs in the Pod.
 """

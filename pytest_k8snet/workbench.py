@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from pytest_k8snet.cluster.api import Api
-    from pytest_k8snet.lab import Waits
     from pytest_k8snet.manifests import LabSpec
     from pytest_k8snet.model import ClusterFacts
+    from pytest_k8snet.stage import Waits
 
 PORT = 80
 

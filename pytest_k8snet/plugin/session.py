@@ -23,12 +23,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from pytest_k8snet.cluster.api import Api
-    from pytest_k8snet.lab import Lab, Waits
+    from pytest_k8snet.lab import Lab
     from pytest_k8snet.localcluster import Cluster
     from pytest_k8snet.model import Check, ClusterFacts
     from pytest_k8snet.plan import Limits, Plan
     from pytest_k8snet.plugin.options import Settings
     from pytest_k8snet.result import Result
+    from pytest_k8snet.stage import Waits
     from pytest_k8snet.workbench import Workbench
 
 LIFETIME = 3600
@@ -190,8 +191,8 @@ class Run:
         return Limits(host_network=not self.settings["no-host-network"])
 
     def _waits(self) -> Waits:
-        from pytest_k8snet.lab import Waits  # noqa: PLC0415
         from pytest_k8snet.model import TIMEOUTS  # noqa: PLC0415
+        from pytest_k8snet.stage import Waits  # noqa: PLC0415
 
         return Waits(
             ready=self.settings["timeout-ready"],
@@ -301,9 +302,11 @@ class Run:
 
     def kept(self) -> list[str]:
         """Name the namespaces that were left on purpose."""
+        from pytest_k8snet import access  # noqa: PLC0415 - imports yaml
+
         if self.lab is None or not self.settings["keep"]:
             return []
-        return self.lab.namespaces
+        return access.namespaces(self.lab.plan, self.spec())
 
 
 def result_on_the_wire(result: Result) -> dict[str, Any]:

@@ -153,7 +153,7 @@ def plan_text(plan: Plan, spec: LabSpec) -> str:
         f"Pods        {pods or 'none'}",
         f"image       {spec.image}",
         f"Services    {services or 'none'}",
-        f"time        about {access.seconds(plan):.0f} s, once the Nodes have the image",
+        f"time        about {access.seconds(plan):.0f} s, given the image",
         "permissions (apply them for a user who may do nothing else):",
         access.role_yaml(plan),
     ]

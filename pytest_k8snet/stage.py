@@ -1,0 +1,337 @@
+"""What a run has in the cluster: made, brought up, changed, and always described.
+
+The scene says what every name stands for. It is replaced, never changed, as Pods
+come and go.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from pytest_k8snet import access, manifests
+from pytest_k8snet.cluster import apply
+from pytest_k8snet.cluster.channel import Channel, child_channel, exec_channel
+from pytest_k8snet.cluster.discover import family_of, pod_addresses
+from pytest_k8snet.cluster.errors import ClusterError
+from pytest_k8snet.model import BUDGETS, Actor, PodState, Role, Scene, ServiceState
+from pytest_k8snet.plan import asks_of, nodes_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from pytest_k8snet.cluster.api import Api
+    from pytest_k8snet.manifests import LabSpec
+    from pytest_k8snet.model import Change
+    from pytest_k8snet.plan import Plan
+
+OUTSIDE = Actor(Role.OUTSIDE)
+OUTSIDE_AGENT = ("python3", "-I", "-S", str(manifests.AGENT_FILE), "control")
+
+
+@dataclass(frozen=True)
+class Waits:
+    """The user's time-outs, in seconds.
+
+    Attributes:
+        ready: for all Pods together to become ready.
+        connect: for one control stream to open.
+        scale: multiplies the time-outs of probes and the budgets of changes.
+
+    """
+
+    ready: float = 90.0
+    connect: float = 20.0
+    scale: float = 1.0
+
+
+class Stage:
+    """The Pods, Services and agents of one run.
+
+    Args:
+        api: the client.
+        plan: what to lay out.
+        spec: what its objects have in common.
+        waits: the user's time-outs.
+
+    Attributes:
+        scene: what every name stands for, as of now.
+        channels: the agents' control streams.
+        problems: what does not run, each with why.
+
+    """
+
+    def __init__(self, api: Api, plan: Plan, spec: LabSpec, waits: Waits) -> None:
+        self.scene = Scene(
+            facts=plan.facts,
+            namespaces={key: spec.namespace(key) for key in manifests.NAMESPACES},
+            host_port=spec.host_port,
+        )
+        self.channels: dict[Actor, Channel] = {}
+        self.problems: dict[str, str] = {}
+        self._api = api
+        self._plan = plan
+        self._spec = spec
+        self._waits = waits
+        self._lock = threading.Lock()
+        self._late: dict[Role, Future[None]] = {}
+        self._stopped = threading.Event()
+        # A container that only answers needs no control stream.
+        asks = (a for c in plan.checks for a in asks_of(c.check.rule))
+        self._asking = {(a.source, a.container) for a in asks}
+        self._asking |= {(role, "main") for role in Role}
+
+    def close(self) -> None:
+        """End every control stream. The caller removes what is in the cluster."""
+        self._stopped.set()
+        for channel in list(self.channels.values()):
+            channel.close()
+
+    # ------------------------------------------------------------------------- set up
+
+    def lay_out(self, roles: Iterable[Role]) -> str:
+        """Create namespaces, the Pods of these roles and all Services.
+
+        Returns what was made, in words.
+        """
+        keys = access.namespace_keys(self._plan)
+        apply.create_all(
+            self._api, [("", manifests.namespace(self._spec, key)) for key in keys]
+        )
+        base = (manifests.service_account, manifests.agent_config_map)
+        apply.create_all(
+            self._api,
+            [
+                (self._spec.namespace(k), make(self._spec))
+                for k in keys
+                for make in base
+            ],
+        )
+        pods = [item for role in sorted(roles) for item in self._pod_items(role)]
+        services = [
+            (self._spec.namespace("server"), item)
+            for wanted in self._plan.services
+            for item in manifests.services(self._spec, wanted, self._plan.facts)
+        ]
+        # Pods first: they take longest.
+        made = apply.create_all(self._api, pods + services)
+        states = [service_state(m) for m in made[len(pods) :]]
+        self._replace(services={s.name: s for s in states})
+        return f"{len(keys)} namespaces, {len(pods)} Pods, {len(services)} Services"
+
+    def _pod_items(self, role: Role) -> list[tuple[str, dict[str, Any]]]:
+        namespace = self._spec.namespace(manifests.NAMESPACE_OF[role])
+        return [
+            (namespace, manifests.pod(self._spec, role, rank, self._plan.facts))
+            for rank in access.ranks(role, self._plan)
+        ]
+
+    def bring_up(self, roles: Iterable[Role]) -> None:
+        """Wait for the Pods of these roles, and open their agents as they come.
+
+        What does not come up is in ``problems``: its probes are not probed.
+        """
+        places = {
+            (namespace, item["metadata"]["name"]): (role, self._node(rank))
+            for role in roles
+            for rank, (namespace, item) in enumerate(self._pod_items(role))
+        }
+
+        def counts_as_ready(pod: dict[str, Any]) -> bool:
+            key = (pod["metadata"]["namespace"], pod["metadata"]["name"])
+            if places.get(key, (None,))[0] is Role.UNREADY:
+                return apply.is_running(pod)
+            return apply.is_ready(pod)
+
+        settling = apply.pods_as_they_settle(
+            self._api, self._spec.run, list(places), counts_as_ready, self._waits.ready
+        )
+        with ThreadPoolExecutor(apply.WORKERS) as pool:
+            opening = []
+            for pod, key, problem in settling:
+                role, node = places[key]
+                if pod is None:
+                    self.problems[str(Actor(role, node))] = problem
+                else:
+                    opening.append(pool.submit(self._adopt, role, node, pod))
+                if self._stopped.is_set():
+                    break
+            for one in opening:
+                one.result()
+
+    def _node(self, rank: int) -> str:
+        return self._plan.facts.nodes[rank].name
+
+    def _adopt(self, role: Role, node: str, pod: dict[str, Any]) -> None:
+        """Open the agents of a Pod that runs, and put it on the scene."""
+        name, namespace = pod["metadata"]["name"], pod["metadata"]["namespace"]
+        ports: dict[str, int] = {}
+        for container in containers(pod):
+            actor = Actor(role, node, container)
+            try:
+                listening = self._open(actor, namespace, name)
+            except ClusterError as error:
+                self.problems[str(actor)] = str(error)
+                continue
+            ports |= {named(container, port): n for port, n in listening.items()}
+        state = PodState(
+            role=role,
+            node=node,
+            namespace=namespace,
+            name=name,
+            addresses=tuple(a["ip"] for a in pod["status"].get("podIPs", ())),
+            ports=ports,
+        )
+        with self._lock:
+            ready = {name} if apply.is_ready(pod) else set()
+            self.scene = replace(
+                self.scene,
+                pods={**self.scene.pods, (role, node): state},
+                ready_pods=self.scene.ready_pods | ready,
+            )
+
+    def _open(self, actor: Actor, namespace: str, pod: str) -> Mapping[str, int]:
+        """Open a container's control stream, and give the ports it listens on."""
+        if (actor.role, actor.container) not in self._asking:
+            rank = self.scene.rank(actor.node)
+            return manifests.ports_of(actor.role, rank, actor.container)
+        arguments = ["--name", str(actor), "--container", actor.container]
+        channel = self.channels[actor] = exec_channel(
+            self._api,
+            namespace,
+            pod,
+            actor.container,
+            [*manifests.CONTROL, *arguments],
+            timeout=self._waits.connect,
+        )
+        return channel.ports
+
+    def open_outside(self, prefix: Sequence[str]) -> None:
+        """Start the agent outside; PREFIX is what runs a command there."""
+        argv = [*prefix, *OUTSIDE_AGENT, "--name", str(OUTSIDE)]
+        try:
+            self.channels[OUTSIDE] = child_channel(argv, timeout=self._waits.connect)
+        except ClusterError as error:
+            self.problems[str(OUTSIDE)] = str(error)
+
+    def make_slices(self) -> None:
+        """Make the EndpointSlices of Services without selector, by hand."""
+        servers = [p for (r, _), p in self.scene.pods.items() if r is Role.SERVER]
+        items = []
+        for service in (s for s in self._plan.services if s.manual):
+            for family in self._plan.facts.families:
+                addresses = tuple(
+                    a for p in servers for a in p.addresses if family_of(a) is family
+                )
+                item = manifests.endpoint_slice(self._spec, service, family, addresses)
+                items.append((self._spec.namespace("server"), item))
+        apply.create_all(self._api, items)
+
+    def note_pod_addresses(self) -> None:
+        """Look at the addresses of every Pod in the cluster, ours or not."""
+        entries = pod_addresses(self._api)
+        flat = tuple((node, e) for node, found in entries.items() for e in found)
+        self._replace(all_pod_addresses=flat)
+
+    def _replace(self, **fields: Any) -> None:
+        with self._lock:
+            self.scene = replace(self.scene, **fields)
+
+    # ------------------------------------------------------------------------ changes
+
+    def change(self, change: Change) -> None:
+        """Make a change that a rule watches. Raises ClusterError."""
+        if change.kind == "create":
+            self._create_late(change.role)
+            return
+        spread = nodes_of(change.spread, self._plan.facts)
+        found = [self.scene.pod(change.role, node) for node in spread]
+        pods = [pod for pod in found if pod is not None]
+        if len(pods) < len(spread):
+            raise ClusterError(f"not every {change.role} runs")
+        if change.kind == "label":
+            for pod in pods:
+                self._label(pod, dict(change.labels))
+        else:
+            with ThreadPoolExecutor(apply.WORKERS) as pool:
+                list(pool.map(self._restart, pods))
+
+    def _create_late(self, role: Role) -> None:
+        """Make the Pods of a role, once, however many rules ask for it."""
+        with self._lock:
+            first = role not in self._late
+            done = self._late.setdefault(role, Future())
+        if not first:
+            done.result(self._waits.ready + self._waits.connect)
+            return
+        try:
+            apply.create_all(self._api, self._pod_items(role))
+            self.bring_up({role})
+        except ClusterError as error:
+            done.set_exception(error)
+            raise
+        done.set_result(None)
+
+    def _label(self, pod: PodState, labels: Mapping[str, str | None]) -> None:
+        wanted = {manifests.LABEL + key: value for key, value in labels.items()}
+        self._api.patch(path_of(pod), {"metadata": {"labels": wanted}})
+
+    def _restart(self, pod: PodState) -> None:
+        """End a container's first process, and wait for the next one."""
+        channel = self.channels.get(Actor(pod.role, pod.node))
+        if channel is None:
+            raise ClusterError(f"{Actor(pod.role, pod.node)} has no agent")
+        channel.submit([{"op": "restart", "timeout": 2.0}])[0].result()
+        deadline = time.monotonic() + BUDGETS["restart"] * self._waits.scale
+        while time.monotonic() < deadline:
+            found = self._api.get(path_of(pod))
+            statuses = found.get("status", {}).get("containerStatuses", ())
+            if any(s.get("restartCount", 0) and s.get("started") for s in statuses):
+                return
+            time.sleep(0.2)
+        raise ClusterError(f"{pod.name} was not restarted by its kubelet")
+
+
+def path_of(pod: PodState) -> str:
+    """Give a Pod's path in the API."""
+    return f"/api/v1/namespaces/{pod.namespace}/pods/{pod.name}"
+
+
+def containers(pod: dict[str, Any]) -> list[str]:
+    """Name the containers that keep running: those of the app, and sidecars."""
+    spec = pod["spec"]
+    sidecars = (
+        c for c in spec.get("initContainers", ()) if c.get("restartPolicy") == "Always"
+    )
+    return [c["name"] for c in (*spec["containers"], *sidecars)]
+
+
+def named(container: str, port: str) -> str:
+    """Name a second container's port after the container: ``sibling/tcp``."""
+    return port if container == "main" else f"{container}/{port.rpartition('/')[2]}"
+
+
+def service_state(item: dict[str, Any]) -> ServiceState:
+    """Describe a Service as the API has it."""
+    spec = item["spec"]
+    ports = spec.get("ports", ())
+    return ServiceState(
+        name=item["metadata"]["name"],
+        namespace=item["metadata"]["namespace"],
+        addresses=tuple(a for a in spec.get("clusterIPs", ()) if a != "None"),
+        ports={p["name"]: p["port"] for p in ports},
+        node_ports={p["name"]: p["nodePort"] for p in ports if p.get("nodePort")},
+    )
+
+
+def summarize(problems: Mapping[str, str]) -> str:
+    """Say problems in one line: equal ones together."""
+    by_reason: dict[str, list[str]] = {}
+    for who, why in problems.items():
+        by_reason.setdefault(why, []).append(who)
+    return "; ".join(
+        f"{', '.join(sorted(who))}: {why}" for why, who in by_reason.items()
+    )
