@@ -47,7 +47,7 @@ CONTROL = (*PYTHON, "control", "--state", STATE)
 
 CA = "/k8snet-ca/ca.crt"
 NOBODY = 65534
-FEW = 4
+FEW = 3
 """How many servers stand behind the Services that must use all of their backends."""
 
 # Fixed in a network namespace of its own; on the Node's, the kernel chooses.

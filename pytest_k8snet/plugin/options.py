@@ -63,6 +63,11 @@ def seconds(text: str) -> float:
     return value
 
 
+def seconds_or_none(text: str) -> float:
+    """Read a number of seconds, or 0 for not waiting."""
+    return 0.0 if text.removesuffix("s") == "0" else seconds(text)
+
+
 def prefix(text: str) -> str:
     """Read the beginning of a namespace's name."""
     if not PREFIX_PATTERN.fullmatch(text):
@@ -212,10 +217,11 @@ OPTIONS = (
     ),
     Option(
         "timeout-cleanup",
-        "seconds to wait at the end for our namespaces to be gone",
-        default=3.0,
+        "seconds to wait at the end until our namespaces are gone; their removal is "
+        "asked for in any case, and goes on without us",
+        default=0.0,
         metavar="S",
-        parse=seconds,
+        parse=seconds_or_none,
     ),
 )
 

@@ -108,6 +108,6 @@ def summarize(run: Run, reporter: pytest.TerminalReporter) -> None:
     if kept := run.kept():
         reporter.write_line(f"kept: namespaces {', '.join(kept)}")
     if run.terminating:
-        reporter.write_line(f"still terminating: {', '.join(run.terminating)}")
+        reporter.write_line(f"being removed: {', '.join(run.terminating)}")
     if run.settings["report"]:
         reporter.write_line(f"report: {Path(run.settings['report']) / 'report.json'}")

@@ -47,8 +47,8 @@ BOTH = (Protocol.TCP, Protocol.UDP)
 FAMILIES = (Family.IPV4, Family.IPV6)
 PATHS = (PathKind.SAME_NODE, PathKind.CROSS_NODE)
 
-DRAWS = 60
-"""Connections per Node to such a Service: one of 4 is missed once in 8 million."""
+DRAWS = 40
+"""Connections per Node to such a Service: one of 3 is missed once in 3.7 million."""
 
 
 def _both(
