@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -184,12 +184,16 @@ class Prober:
         since: dict[Probe, float] = {}
         last: dict[Probe, Observation] = {}
         pending = set(probes)
+        asked: dict[Future[Observation], Probe] = {}
         while pending:
-            answers = self.ask([p for p in probes if p in pending])
-            wait(answers.values())
+            # Each cell at its own pace: dead ones must not hold up the others.
+            free = pending.difference(asked.values())
+            answers = self.ask(p for p in probes if p in free)
+            asked |= {answer: probe for probe, answer in answers.items()}
+            done, _ = wait(asked, return_when=FIRST_COMPLETED)
             now = time.monotonic() - started
-            for probe, answer in answers.items():
-                seen = answer.result()
+            for answer in done:
+                probe, seen = asked.pop(answer), answer.result()
                 if step.until(seen):
                     since.setdefault(probe, now)
                     streak[probe] += 1
@@ -200,8 +204,8 @@ class Prober:
                 if streak[probe] >= step.consecutive:
                     pending.discard(probe)
             if time.monotonic() > deadline:
-                # Those that conform may finish: cells that time out held them up.
-                pending &= set(since)
+                # Those that conform may finish what they began.
+                pending = {p for p in pending if p in since or p not in last}
             if pending:
                 time.sleep(PAUSE)
         return [last[p] for p in probes]

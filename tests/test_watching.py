@@ -1,0 +1,79 @@
+"""Watching a change: each cell is judged by its own answers, not by others' pace."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, Any
+
+from pytest_k8snet.model import (
+    Actor,
+    Ask,
+    Kind,
+    Observation,
+    Op,
+    Outcome,
+    Probe,
+    Role,
+    Step,
+    Target,
+)
+from pytest_k8snet.probing import Prober
+from pytest_k8snet.verdict import is_connected
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+ASK = Ask(Role.CLIENT, Op.CONNECT)
+HEALTHY, DEAD = (
+    Probe(ASK, Actor(Role.CLIENT, node), Target(Kind.POD, Role.SERVER, node=node))
+    for node in ("a", "b")
+)
+BUDGET = 0.04
+"""Of the usual ten seconds: too little for twelve answers, 50 ms apart."""
+
+
+class Scripted(Prober):
+    """Answers at once for one cell, and after a while for the other."""
+
+    def __init__(self) -> None:
+        nothing: Any = None
+        super().__init__(nothing, {}, lambda: nothing)
+        self.asked: list[Probe] = []
+
+    def ask(self, probes: Iterable[Probe]) -> dict[Probe, Future[Observation]]:
+        answers: dict[Probe, Future[Observation]] = {}
+        for probe in probes:
+            self.asked.append(probe)
+            answers[probe] = answer = Future()
+            if probe == HEALTHY:
+                answer.set_result(Observation(probe, Outcome.CONNECTED))
+            else:
+                late = Observation(probe, Outcome.TIMED_OUT)
+                threading.Timer(0.3, answer.set_result, (late,)).start()
+        return answers
+
+
+def test_a_cell_that_times_out_does_not_hold_up_the_others() -> None:
+    prober = Scripted()
+    step = Step(asks=(ASK,), until=is_connected, consecutive=12)
+
+    seen = prober.watch_change(step, [HEALTHY, DEAD], BUDGET)
+    prober.close()
+
+    assert [one.outcome for one in seen] == [Outcome.CONNECTED, Outcome.TIMED_OUT]
+    assert prober.asked.count(HEALTHY) == 12
+    assert prober.asked.count(DEAD) <= 3
+
+
+def test_the_time_of_a_cell_is_when_it_began_to_conform() -> None:
+    prober = Scripted()
+    step = Step(asks=(ASK,), until=is_connected, consecutive=3)
+
+    healthy, dead = prober.watch_change(step, [HEALTHY, DEAD], BUDGET)
+    prober.close()
+
+    assert healthy.after is not None
+    assert healthy.after < 0.1
+    assert dead.after is not None
+    assert dead.after >= 0.3
