@@ -45,7 +45,8 @@ class Scripted(Prober):
         answers: dict[Probe, Future[Observation]] = {}
         for probe in probes:
             self.asked.append(probe)
-            answers[probe] = answer = Future()
+            answer: Future[Observation] = Future()
+            answers[probe] = answer
             if probe == HEALTHY:
                 answer.set_result(Observation(probe, Outcome.CONNECTED))
             else:

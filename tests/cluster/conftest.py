@@ -1,0 +1,85 @@
+"""Real clusters for the tests, each up only while it is needed.
+
+Leave all of this out with ``-m "not cluster"``: where no cluster can be made, these
+tests fail and say why, because what was skipped was not shown to work.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from faults import Site
+from shipped_suite import Suite
+
+from pytest_k8snet import localcluster
+from pytest_k8snet.localcluster import LocalClusterError
+from pytest_k8snet.plugin import options
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
+
+CLUSTERS = Path(__file__).parents[2] / "clusters"
+NAME = "k8snet-tests"
+
+
+@contextmanager
+def made(file: str, name: str, folder: Path, *, install: bool) -> Iterator[Site]:
+    """Have a cluster, whatever an earlier session left; then have it no more."""
+    try:
+        localcluster.down(name)
+        cluster = localcluster.up(
+            CLUSTERS / file,
+            name=name,
+            provider="netns",
+            install_packages=install,
+            # Not the user's own, whose current context is theirs.
+            kubeconfig=folder / "kubeconfig",
+        )
+    except LocalClusterError as error:
+        pytest.fail(f'{error} (leave these tests out with -m "not cluster")', False)
+    site = Site.of(cluster)
+    try:
+        yield site
+    finally:
+        site.api.close()
+        localcluster.down(name)
+
+
+@pytest.fixture(scope="session")
+def install(pytestconfig: pytest.Config) -> bool:
+    """Whether the user lets us install packages, by the plugin's own option."""
+    return bool(options.read(pytestconfig)["install-packages"])
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory: pytest.TempPathFactory, install: bool) -> Iterator[Site]:
+    """The three-node cluster that all tests share which do not destroy it."""
+    folder = tmp_path_factory.mktemp("cluster")
+    with made("three-node.yaml", NAME, folder, install=install) as site:
+        site.gather_dns("control-plane")
+        yield site
+
+
+@pytest.fixture
+def suite(site: Site, tmp_path: Path) -> Iterator[Suite]:
+    """The shipped suite for the shared cluster; whatever happens, nothing stays."""
+    yield Suite(site, tmp_path)
+    site.wait_until_clean()
+
+
+@pytest.fixture
+def other_cluster(
+    tmp_path: Path, install: bool
+) -> Callable[[str], AbstractContextManager[Suite]]:
+    """The shipped suite for a cluster of the test's own, by its file in clusters/."""
+
+    @contextmanager
+    def make(file: str) -> Iterator[Suite]:
+        with made(file, f"{NAME}-other", tmp_path, install=install) as site:
+            yield Suite(site, tmp_path)
+
+    return make

@@ -1,0 +1,166 @@
+"""Runs the shipped suite as users do: pytest, in a process and folder of its own."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from faults.site import wait_until
+
+from pytest_k8snet.report.schema import Report
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from faults import Site
+
+LIMIT = 300.0
+"""Seconds after which a run hangs: many times what a broken cluster takes."""
+
+
+@dataclass(frozen=True)
+class SuiteRun:
+    """What is left of a run."""
+
+    exit_code: int
+    output: str
+    seconds: float
+    report: Report | None
+
+    @property
+    def words(self) -> dict[str, str]:
+        """Give each check's result word."""
+        assert self.report, self.output
+        return {check.id: check.result for check in self.report.checks}
+
+    def count(self, word: str) -> int:
+        return list(self.words.values()).count(word)
+
+    @property
+    def green(self) -> bool:
+        """Whether all that applied passed, and something did."""
+        return self.exit_code == 0 and set(self.words.values()) <= {
+            "pass",
+            "not-applicable",
+        }
+
+
+class Suite:
+    """The suite, for one cluster. Each run has an empty folder of its own."""
+
+    def __init__(self, site: Site, folder: Path) -> None:
+        self.site = site
+        self.folder = folder
+        self._runs = 0
+
+    def run(self, *args: str, again: bool = False, **env: str) -> SuiteRun:
+        """Run to the end.
+
+        Args:
+            args: further arguments.
+            again: in the folder of the run before, where its cache is.
+            env: further environment variables.
+
+        """
+        started = self.start(*args, again=again, **env)
+        return started.finish()
+
+    def start(self, *args: str, again: bool = False, **env: str) -> StartedRun:
+        """Start a run, as a terminal would: in a process group of its own."""
+        self._runs += not again
+        folder = self.folder / str(self._runs)
+        folder.mkdir(exist_ok=True)
+        argv = [sys.executable, "-m", "pytest", "-W", "error"]
+        if not any(a.startswith("--k8s-context") for a in args):
+            argv.append(f"--k8s-context={self.site.cluster.context}")
+        argv += ["--k8snet-report=report", *args]
+        kept = {
+            key: value
+            for key, value in os.environ.items()
+            if not key.startswith(("PYTEST_", "K8SNET_", "COV_"))
+        }
+        kubeconfig = {"KUBECONFIG": str(self.site.cluster.kubeconfig)}
+        (folder / "report" / "report.json").unlink(missing_ok=True)
+        with (folder / "output").open("w") as output:
+            process = subprocess.Popen(
+                argv,
+                cwd=folder,
+                # What is said must be there to be waited for.
+                env={**kept, **kubeconfig, "PYTHONUNBUFFERED": "1", **env},
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        return StartedRun(process, folder)
+
+
+class StartedRun:
+    """A run under way."""
+
+    def __init__(self, process: subprocess.Popen[bytes], folder: Path) -> None:
+        self.process = process
+        self._folder = folder
+        self._started = time.monotonic()
+
+    @property
+    def output(self) -> str:
+        """What it has said so far."""
+        return (self._folder / "output").read_text()
+
+    def wait_for(self, text: str, seconds: float = 90.0) -> None:
+        """Wait until the run says something."""
+
+        def said() -> bool:
+            assert text in self.output or self.process.poll() is None, self.output
+            return text in self.output
+
+        try:
+            wait_until(said, f"the run says {text!r}", seconds)
+        except BaseException:
+            self.kill()
+            raise
+
+    def finish(self, limit: float = LIMIT) -> SuiteRun:
+        """Wait for the end."""
+        try:
+            self.process.wait(limit)
+        except BaseException:
+            # It hangs, or we were interrupted: either way nothing of it may stay.
+            self.kill()
+            raise
+        file = self._folder / "report" / "report.json"
+        text = file.read_text() if file.exists() else ""
+        return SuiteRun(
+            exit_code=self.process.returncode,
+            output=self.output,
+            seconds=time.monotonic() - self._started,
+            report=Report.model_validate_json(text) if text else None,
+        )
+
+    def interrupt(self) -> None:
+        """Do what Ctrl-C does: every process of the group is told."""
+        os.killpg(self.process.pid, signal.SIGINT)
+
+    def kill(self) -> None:
+        """Do what cannot be caught, to the run and to its workers."""
+        with suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+    def terminate(self) -> None:
+        """Do what a CI system does: the run itself is told."""
+        self.process.send_signal(signal.SIGTERM)
+
+    @property
+    def group(self) -> list[int]:
+        """The processes of the run's group that still run."""
+        argv = ["pgrep", "-g", str(self.process.pid)]
+        found = subprocess.run(argv, capture_output=True, text=True, check=False)
+        return [int(pid) for pid in found.stdout.split()]

@@ -1,0 +1,157 @@
+"""On a healthy cluster the shipped suite is green, each time, however it is run."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+from access import kubeconfig_for
+from faults.ends import Ends
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextlib import AbstractContextManager
+    from pathlib import Path
+
+    from faults import Site
+    from shipped_suite import Suite, SuiteRun
+
+    OtherCluster = Callable[[str], AbstractContextManager[Suite]]
+
+pytestmark = pytest.mark.cluster
+
+ROLE_LINE = re.compile(r"apiVersion:|kind:|metadata:|rules:|[ -]")
+
+
+def pairs_of(run: SuiteRun, rule: str, site: Site) -> set[tuple[str, str]]:
+    """Give the (source, target) Nodes of the cells of a rule."""
+    assert run.report
+    cells = [
+        c for check in run.report.checks if check.rule == rule for c in check.cells
+    ]
+    ends = [Ends.of(cell, site) for cell in cells]
+    return {(end.source, end.target) for end in ends}
+
+
+@pytest.mark.parametrize("time", ["first", "second", "third"])
+def test_a_healthy_cluster_is_green_each_time(suite: Suite, time: str) -> None:
+    del time
+
+    run = suite.run()
+
+    assert run.green, run.output
+    assert run.count("not-applicable") == 0
+    assert pairs_of(run, "POD-TO-POD", suite.site) == {
+        (source, target) for source in suite.site.nodes for target in suite.site.nodes
+    }
+    suite.site.wait_until_clean()
+
+
+def test_with_xdist_the_results_are_the_same_and_the_lab_is_one(suite: Suite) -> None:
+    alone = suite.run("--collect-only", "-q")
+    run = suite.run("-n", "2")
+
+    assert run.green, run.output
+    assert run.report
+    assert run.output.count("3 namespaces, ") == 1
+    for check in run.report.checks:
+        assert f"[{check.id}]" in alone.output
+    assert len(run.report.checks) == alone.output.count("::test_")
+    assert f"{len(run.report.checks)} passed" in run.output
+
+
+@pytest.mark.parametrize(
+    ("choice", "rules"),
+    [
+        (("-m", "rule1"), {"LOCALHOST", "SANDBOX"}),
+        (("-m", "control"), {"KUBELET", "NODE"}),
+        (("-k", "HAIRPIN or PTR"), {"SERVICE", "DNS"}),
+    ],
+    ids=lambda value: "-".join(value) if isinstance(value, tuple) else "",
+)
+def test_only_what_is_chosen_is_asked(
+    suite: Suite, choice: tuple[str, str], rules: set[str]
+) -> None:
+    run = suite.run(*choice)
+
+    assert run.green, run.output
+    assert {check.split("-")[0] for check in run.words} == rules
+
+
+def test_what_failed_last_is_asked_alone(suite: Suite) -> None:
+    from faults.catalogue import HAIRPIN_OFF  # noqa: PLC0415 - one use
+
+    with HAIRPIN_OFF.inject(suite.site):
+        first = suite.run("-m", "rule3")
+    second = suite.run("--lf", again=True)
+
+    failed = [check for check, word in first.words.items() if word == "fail"]
+    assert list(second.words) == failed
+    assert failed
+    assert second.green, second.output
+
+
+@pytest.mark.parametrize(
+    ("file", "proxy", "absent"),
+    [
+        ("iptables.yaml", "kube-proxy", ""),
+        ("ipv4.yaml", "kube-proxy", "ipv6"),
+        ("ipv6.yaml", "kube-proxy", "ipv4"),
+        ("single-node.yaml", "kube-proxy", "cross-node"),
+    ],
+)
+def test_other_kinds_of_clusters_are_green_too(
+    other_cluster: OtherCluster, file: str, proxy: str, absent: str
+) -> None:
+    with other_cluster(file) as suite:
+        run = suite.run()
+
+    assert run.green, run.output
+    assert run.report
+    assert proxy in run.report.environment.service_proxy
+    skipped = {c.id for c in run.report.checks if c.result == "not-applicable"}
+    if absent:
+        assert {i for i in run.words if absent in i} <= skipped
+    if absent != "cross-node":
+        assert all(absent and absent in i for i in skipped)
+
+
+def test_what_is_kept_is_removed_by_cleanup(suite: Suite) -> None:
+    kept = suite.run("-m", "rule1", "--k8snet-keep")
+    left = suite.site.namespaces()
+    cleaned = suite.run("--k8snet-cleanup")
+
+    assert kept.green, kept.output
+    assert left
+    assert all(name in kept.output for name in left)
+    assert cleaned.exit_code == 0, cleaned.output
+    assert all(name in cleaned.output for name in left)
+    assert suite.site.namespaces() == []
+
+
+def test_a_plan_touches_nothing_and_its_role_is_enough(
+    suite: Suite, tmp_path: Path
+) -> None:
+    """What the plan prints is all that a user of the suite has to be allowed."""
+    planned = suite.run("--k8snet-plan")
+    assert planned.exit_code in {0, pytest.ExitCode.NO_TESTS_COLLECTED}, planned.output
+    assert planned.report is None
+    assert suite.site.namespaces() == []
+
+    with kubeconfig_for(suite.site, rules_in(planned.output), tmp_path) as file:
+        run = suite.run(f"--k8snet-kubeconfig={file}")
+
+    assert run.green, run.output
+
+
+def rules_in(output: str) -> list[dict[str, Any]]:
+    """Read the rules of the ClusterRole that a plan prints."""
+    text = output.partition("permissions (")[2].partition("\n")[2]
+    lines = itertools.takewhile(ROLE_LINE.match, text.splitlines())
+    role = yaml.safe_load("\n".join(lines))
+    assert role["kind"] == "ClusterRole"
+    rules: list[dict[str, Any]] = role["rules"]
+    return rules

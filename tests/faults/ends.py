@@ -1,0 +1,95 @@
+"""The two ends of a cell, and predicates over them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from faults.site import Site
+    from pytest_k8snet.report.schema import Cell
+
+NODE = re.compile(r"@([a-z0-9-]+)")
+
+
+@dataclass(frozen=True)
+class Ends:
+    """Where a cell begins and ends.
+
+    Attributes:
+        source: the Node that asks; "" outside.
+        target: the Node that is dialled; "" when the target is on none.
+        dialled: the target as the report names it.
+        site: where the cell is.
+
+    """
+
+    source: str
+    target: str
+    dialled: str
+    site: Site = field(compare=False)
+
+    def __str__(self) -> str:
+        return f"{self.source or 'outside'} -> {self.dialled}"
+
+    @classmethod
+    def of(cls, cell: Cell, site: Site) -> Ends:
+        source, target = (
+            site.short(found[1]) if (found := NODE.search(end)) else ""
+            for end in (cell.source, cell.target)
+        )
+        return cls(source, target, cell.target, site)
+
+
+Cells = Callable[[Ends], bool]
+
+
+def everywhere(_: Ends) -> bool:
+    return True
+
+
+def asked_on(node: str) -> Cells:
+    """Cells whose source is on a Node."""
+    return lambda ends: ends.source == node
+
+
+def dialled_at(node: str) -> Cells:
+    """Cells whose target is on a Node, or is one of its addresses."""
+    return lambda ends: ends.target == node
+
+
+def touching(node: str) -> Cells:
+    """Cells that begin or end on a Node, those within it included."""
+    return lambda ends: node in (ends.source, ends.target)
+
+
+def leaving(node: str) -> Cells:
+    """Cells from a Node to another one."""
+    return lambda ends: ends.source == node != ends.target
+
+
+def crossing(node: str) -> Cells:
+    """Cells between a Node and another one, either way."""
+    return lambda ends: (
+        node in {ends.source, ends.target} and ends.source != ends.target
+    )
+
+
+def one_way(source: str, target: str) -> Cells:
+    return lambda ends: (ends.source, ends.target) == (source, target)
+
+
+def between(one: str, other: str) -> Cells:
+    return lambda ends: {ends.source, ends.target} == {one, other}
+
+
+def on_either(one: str, other: str) -> Cells:
+    """Cells whose source is on one of two Nodes."""
+    return lambda ends: ends.source in (one, other)
+
+
+def resolved_on(node: str) -> Cells:
+    """Cells in which a Node's Pods ask for a name; facts about them are no such."""
+    return lambda ends: ends.source == node and ends.dialled.startswith("name ")

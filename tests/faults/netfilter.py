@@ -1,0 +1,90 @@
+"""Packet filters and address translation that should not be there."""
+
+from __future__ import annotations
+
+import re
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from faults.site import POD_RANGES, output
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from faults.fault import Inject
+    from faults.site import Site
+
+TABLE = "inet k8snet-fault"
+# Also when it is not there; nft learnt "destroy" later than distributions have it.
+REMOVE = "add table {0}\ndelete table {0}\n"
+FAMILY = {False: "ip", True: "ip6"}
+
+
+def _for_pods(rule: str) -> str:
+    """Write a rule once for each family; ``{ip}`` and ``{pods}`` are filled in."""
+    return "\n".join(
+        rule.format(ip=FAMILY[":" in pods], pods=pods) for pods in POD_RANGES
+    )
+
+
+def _table(chain: str, rules: str) -> str:
+    return f"table {TABLE} {{\nchain fault {{\n{chain}\n{rules}\n}}\n}}\n"
+
+
+def _on_node(node: str, table: str) -> Inject:
+    @contextmanager
+    def inject(site: Site) -> Iterator[None]:
+        try:
+            site.nft(node, table)
+            yield
+        finally:
+            site.nft(node, REMOVE.format(TABLE))
+
+    return inject
+
+
+# Before conntrack: also what was let through before the fault is dropped.
+EARLY = "type filter hook prerouting priority raw; policy accept;"
+
+
+def no_pod_traffic(node: str) -> Inject:
+    """Drop what arrives at a Node from or for Pods; its own traffic goes on."""
+    rules = _for_pods('iifname "eth0" {ip} daddr {pods} drop')
+    rules += "\n" + _for_pods('iifname "eth0" {ip} saddr {pods} drop')
+    return _on_node(node, _table(EARLY, rules))
+
+
+def large_packets_lost(node: str, most: int) -> Inject:
+    """Drop what arrives at a Node for its Pods and is too large; nobody is told."""
+    rules = _for_pods(f'iifname "eth0" {{ip}} daddr {{pods}} meta length > {most} drop')
+    return _on_node(node, _table(EARLY, rules))
+
+
+def pods_masqueraded(node: str) -> Inject:
+    """Hide the addresses of a Node's Pods from other Nodes' Pods and processes."""
+    chain = "type nat hook postrouting priority srcnat - 5; policy accept;"
+    rules = _for_pods('oifname "eth0" {ip} saddr {pods} masquerade')
+    return _on_node(node, _table(chain, rules))
+
+
+def first_dns_replica_silent(site: Site) -> Iterator[None]:
+    """Drop what one replica of the cluster DNS is asked; it stays ready."""
+    pod = site.dns_replicas()[0]
+    node = site.short(pod["spec"]["nodeName"])
+    inside = _netns_of(site, node, "coredns", pod["status"]["podIP"])
+    chain = "type filter hook input priority filter; policy accept;"
+    rules = "udp dport 53 drop\ntcp dport 53 drop"
+    try:
+        output([*inside, "nft", "-f", "-"], _table(chain, rules))
+        yield
+    finally:
+        output([*inside, "nft", "-f", "-"], REMOVE.format(TABLE))
+
+
+def _netns_of(site: Site, node: str, program: str, address: str) -> list[str]:
+    """Give the argv prefix that enters the network namespace of a Pod."""
+    for pid in site.processes(node, program):
+        enter = ["nsenter", "-t", str(pid), "-n"]
+        if re.search(rf"\b{re.escape(address)}/", output([*enter, "ip", "addr"])):
+            return enter
+    raise AssertionError(f"no {program} at {address} on {node}")

@@ -1,0 +1,40 @@
+"""kube-proxy on one Node."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from faults.netfilter import REMOVE
+from faults.site import wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from faults.fault import Inject
+    from faults.site import Site
+
+TABLES = ("ip kube-proxy", "ip6 kube-proxy")
+
+
+def rules_flushed(node: str) -> Inject:
+    """End a Node's kube-proxy, and take all of its rules away."""
+
+    @contextmanager
+    def inject(site: Site) -> Iterator[None]:
+        try:
+            site.kill(node, "kube-proxy")
+            wait_until(lambda: not site.processes(node, "kube-proxy"), "its end", 10)
+            site.nft(node, "".join(map(REMOVE.format, TABLES)))
+            yield
+        finally:
+            site.start_proxy(node)
+            wait_until(lambda: _programmed(site, node), "kube-proxy's rules", 30)
+
+    return inject
+
+
+def _programmed(site: Site, node: str) -> bool:
+    address = site.api.get("/api/v1/namespaces/kube-system/services/kube-dns")["spec"]
+    rules = site.run(node, "nft", "list", "ruleset")
+    return all(f"{ip} . " in rules for ip in address["clusterIPs"])

@@ -1,0 +1,180 @@
+"""The place where faults are made: a local cluster's Nodes, processes and API."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pytest_k8snet import localcluster
+from pytest_k8snet.cluster.api import Api
+from pytest_k8snet.localcluster import cgroups, node_agents, state
+from pytest_k8snet.localcluster.node import Node, nodes
+from pytest_k8snet.manifests import MANAGED_BY, US
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from pytest_k8snet.localcluster import Cluster
+
+POD_RANGES = ("10.244.0.0/16", "fd00:10:244::/56")
+DNS = "/apis/apps/v1/namespaces/kube-system/deployments/coredns"
+DNS_PODS = "/api/v1/namespaces/kube-system/pods"
+
+
+@dataclass(frozen=True)
+class Site:
+    """A running netns cluster. Nodes are named without the cluster's name."""
+
+    cluster: Cluster
+    api: Api
+
+    @classmethod
+    def of(cls, cluster: Cluster) -> Site:
+        return cls(cluster, Api.connect(cluster.context, str(cluster.kubeconfig)))
+
+    @property
+    def nodes(self) -> tuple[str, ...]:
+        return tuple(self.short(name) for name in self.cluster.nodes)
+
+    def short(self, node: str) -> str:
+        return node.removeprefix(f"{self.cluster.name}-")
+
+    def full(self, node: str) -> str:
+        return f"{self.cluster.name}-{node}"
+
+    # ------------------------------------------------------------------- on a Node
+
+    def run(self, node: str, *argv: str, text: str = "") -> str:
+        """Run a command on a Node; give what it writes."""
+        command = localcluster.node_command(self.cluster.name, node, argv)
+        return output(command, text)
+
+    def nft(self, node: str, rules: str) -> None:
+        self.run(node, "nft", "-f", "-", text=rules)
+
+    def processes(self, node: str, program: str) -> list[int]:
+        """Find a program's processes on a Node, as this machine numbers them."""
+        members = cgroups.processes(self.cluster.name, self.full(node))
+        return sorted(pid for pid in members if argv_of(pid)[:1] == [program])
+
+    def agents(self, node: str, role: str) -> list[int]:
+        """Find our agents of one role on a Node: those that serve, not control."""
+        members = cgroups.processes(self.cluster.name, self.full(node))
+        wanted = f"{role}@{self.full(node)}"
+        return sorted(
+            pid for pid in members if "serve" in argv_of(pid) and wanted in argv_of(pid)
+        )
+
+    def controls(self, node: str, role: str) -> list[int]:
+        """Find the ends of our control streams at the agents of one role."""
+        members = cgroups.processes(self.cluster.name, self.full(node))
+        wanted = f"{role}@{self.full(node)}"
+        return sorted(
+            pid
+            for pid in members
+            if "control" in argv_of(pid) and wanted in argv_of(pid)
+        )
+
+    def kill(self, node: str, program: str, number: int = signal.SIGKILL) -> None:
+        """Send a signal to a program on a Node; it must run there."""
+        found = self.processes(node, program)
+        assert found, f"{program} does not run on {node}"
+        for pid in found:
+            os.kill(pid, number)
+
+    def node(self, name: str) -> Node:
+        record = state.load(self.cluster.name)
+        assert record is not None
+        return next(n for n in nodes(record) if n.record.short == name)
+
+    def start_proxy(self, node: str) -> None:
+        node_agents.start_proxy(self.node(node))
+
+    def pod_ranges(self, node: str) -> list[str]:
+        found = self.api.get(f"/api/v1/nodes/{self.full(node)}")
+        return list(found["spec"]["podCIDRs"])
+
+    def addresses(self, node: str) -> list[str]:
+        return list(self.node(node).record.addresses)
+
+    # ----------------------------------------------------------------- cluster DNS
+
+    def dns_replicas(self) -> list[dict[str, Any]]:
+        """Give the Pods of the cluster DNS, in the order of their addresses."""
+        pods = self.api.list(DNS_PODS, labelSelector="k8s-app=kube-dns")
+        running = [p for p in pods if p["status"].get("podIP")]
+        return sorted(running, key=lambda p: str(p["status"]["podIP"]))
+
+    def gather_dns(self, node: str) -> None:
+        """Have all replicas of the cluster DNS on one Node.
+
+        What happens to another Node then leaves name resolution alone.
+        """
+        place = {"kubernetes.io/hostname": self.full(node)}
+        self.api.patch(DNS, {"spec": {"template": {"spec": {"nodeSelector": place}}}})
+
+        def gathered() -> bool:
+            pods = self.api.list(DNS_PODS, labelSelector="k8s-app=kube-dns")
+            return len(pods) > 1 and all(
+                p["spec"].get("nodeName") == self.full(node)
+                and any(
+                    c["type"] == "Ready" and c["status"] == "True"
+                    for c in p["status"].get("conditions", ())
+                )
+                for p in pods
+            )
+
+        wait_until(gathered, "the cluster DNS has moved", 60)
+
+    # --------------------------------------------------------------- what we leave
+
+    def namespaces(self) -> list[str]:
+        """Name the namespaces that our runs have in the cluster."""
+        found = self.api.list("/api/v1/namespaces", labelSelector=f"{MANAGED_BY}={US}")
+        return sorted(n["metadata"]["name"] for n in found)
+
+    def pods(self) -> list[dict[str, Any]]:
+        """Give the Pods of our runs."""
+        return self.api.list("/api/v1/pods", labelSelector=f"{MANAGED_BY}={US}")
+
+    def wait_until_clean(self, seconds: float = 30.0) -> None:
+        wait_until(lambda: not self.namespaces(), "our namespaces are gone", seconds)
+
+
+def argv_of(pid: int) -> list[str]:
+    """Give a process's command line, its program without the folder."""
+    try:
+        argv = Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace")
+    except OSError:
+        return []
+    program, *arguments = argv.split("\0")
+    return [program.rpartition("/")[2], *arguments]
+
+
+def output(argv: Sequence[str], text: str = "") -> str:
+    """Run a command; give what it writes."""
+    done = subprocess.run(
+        argv, input=text, capture_output=True, text=True, check=False, timeout=30
+    )
+    assert not done.returncode, f"{' '.join(argv[-6:])}: {done.stderr.strip()}"
+    return done.stdout
+
+
+def wait_until(holds: Callable[[], bool], what: str, seconds: float) -> None:
+    """Wait for something to become true; fail with its name."""
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline, f"not within {seconds:g} s: {what}"
+        time.sleep(0.1)
+
+
+def end(pid: int, number: int = signal.SIGKILL) -> None:
+    """Send a signal to a process that may be gone already."""
+    with suppress(ProcessLookupError):
+        os.kill(pid, number)
