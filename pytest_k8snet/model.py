@@ -411,6 +411,22 @@ class Service:
     manual: bool = False
 
 
+@dataclass(frozen=True)
+class Deviation:
+    """What a network plugin is known to do otherwise, and why it is let pass.
+
+    Attributes:
+        network_plugin: as discovery names it.
+        reason: where it is said so.
+        excuses: whether one violation is of this kind; any other one still fails.
+
+    """
+
+    network_plugin: str
+    reason: str
+    excuses: Callable[[Observation], bool]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Rule:
     """One requirement: a value, not a procedure.
@@ -430,6 +446,7 @@ class Rule:
         probes: asked once, after everything has settled.
         steps: for a rule that watches a change.
         judge: observations (of probes, then steps) to verdict.
+        deviations: what some network plugins are known to do otherwise.
         usually: what usually breaks it, for people.
 
     """
@@ -450,6 +467,7 @@ class Rule:
     provided: tuple[Control, ...] = ()
     probes: tuple[Ask, ...] = ()
     steps: tuple[Step, ...] = ()
+    deviations: tuple[Deviation, ...] = ()
     usually: str = ""
 
     def __str__(self) -> str:

@@ -115,6 +115,8 @@ def conclude(
         if problem := broken(control, answers):
             return inconclusive(check, f"control: {control.says}: {problem}", seen)
     verdict = judged(check.rule.judge, seen)
+    if reason := known_deviation(check, verdict, scene):
+        return Result(check, Word.KNOWN_DEVIATION, reason, verdict, seen)
     if verdict.violations:
         reproduce = reproduction(verdict.violations[0], scene)
         return Result(check, Word.FAIL, verdict.note, verdict, seen, reproduce)
@@ -124,6 +126,15 @@ def conclude(
             reason += f" (and {more} more)"
         return Result(check, Word.INCONCLUSIVE, reason, verdict, seen)
     return Result(check, Word.PASS, verdict.note, verdict, seen)
+
+
+def known_deviation(check: Check, verdict: Verdict, scene: Scene) -> str:
+    """Say why violations are let pass; "" when they are not, or there are none."""
+    for one in check.rule.deviations:
+        known = one.network_plugin == scene.facts.network_plugin
+        if known and verdict.violations and all(map(one.excuses, verdict.violations)):
+            return one.reason
+    return ""
 
 
 def broken(control: Control, answers: Observations) -> str:

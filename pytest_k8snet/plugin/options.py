@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_k8snet.model import TIMEOUTS
-
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -211,7 +209,7 @@ OPTIONS = (
         "timeout-probe",
         "seconds after which a silent cell is dead; scales every probe's time-out and "
         "every budget",
-        default=TIMEOUTS["dead"],
+        default=4.0,
         metavar="S",
         parse=seconds,
     ),

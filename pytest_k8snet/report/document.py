@@ -87,7 +87,7 @@ def environment(facts: ClusterFacts) -> Environment:
 def check_document(result: Result) -> CheckDocument:
     """Describe one check and its cells."""
     check, rule = result.check, result.check.rule
-    judged = result.word in {Word.PASS, Word.FAIL}
+    judged = result.word in {Word.PASS, Word.FAIL, Word.KNOWN_DEVIATION}
     return CheckDocument(
         id=check.id,
         rule=rule.id,

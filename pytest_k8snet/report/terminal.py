@@ -74,7 +74,7 @@ def _table(results: Iterable[Result], width: int, *, colour: bool) -> str:
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("area")
-    for word in ("pass", "fail", "inconclusive", "n/a"):
+    for word in ("pass", "fail", "inconclusive", "n/a", "known"):
         table.add_column(word, justify="right")
     table.add_column("cells", justify="right")
     table.add_column("slowest", justify="right")
@@ -100,6 +100,7 @@ def _row(mine: Sequence[Result]) -> list[str]:
         red.format(words[Word.FAIL]),
         yellow.format(words[Word.INCONCLUSIVE]),
         str(words[Word.NOT_APPLICABLE]),
+        str(words[Word.KNOWN_DEVIATION]),
         f"{passed}/{cells}",
         f"{slowest * 1000:.0f} ms",
     ]
