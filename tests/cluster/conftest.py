@@ -6,6 +6,8 @@ tests fail and say why, because what was skipped was not shown to work.
 
 from __future__ import annotations
 
+import os
+import re
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,14 +25,18 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
 CLUSTERS = Path(__file__).parents[2] / "clusters"
-NAME = "k8snet-tests"
+# Sessions go on side by side, and none may take another one's clusters away.
+PREFIX = "tests"
+NAME = f"{PREFIX}-{os.getpid()}"
+OF_A_SESSION = re.compile(rf"{PREFIX}-(\d+)(-other)?")
 
 
 @contextmanager
 def made(file: str, name: str, folder: Path, *, install: bool) -> Iterator[Site]:
-    """Have a cluster, whatever an earlier session left; then have it no more."""
+    """Have a cluster; then have it no more, nor what killed sessions left."""
     try:
-        localcluster.down(name)
+        for left in left_behind():
+            localcluster.down(left)
         cluster = localcluster.up(
             CLUSTERS / file,
             name=name,
@@ -47,6 +53,17 @@ def made(file: str, name: str, folder: Path, *, install: bool) -> Iterator[Site]
     finally:
         site.api.close()
         localcluster.down(name)
+
+
+def left_behind() -> list[str]:
+    """Name the clusters of sessions that run no more."""
+    running = [cluster.name for cluster in localcluster.clusters()]
+    return [
+        name
+        for name in (*running, *localcluster.incomplete())
+        if (found := OF_A_SESSION.fullmatch(name))
+        and not Path(f"/proc/{found[1]}").exists()
+    ]
 
 
 @pytest.fixture(scope="session")
