@@ -108,7 +108,10 @@ class Lab:
         self._join = waits.connect
         self._changed = threading.Condition()
         self._stopped = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="k8snet lab")
+        # A daemon: whatever it waits for, nobody waits for it once all is removed.
+        self._thread = threading.Thread(
+            target=self._run, name="k8snet lab", daemon=True
+        )
 
     # ------------------------------------------------------------ from other threads
 
@@ -135,13 +138,20 @@ class Lab:
         """Count every probe that was sent, the repeated ones included."""
         return self._prober.sent
 
-    def close(self) -> None:
-        """Stop. What is in the cluster the caller removes, by the run's label."""
+    def stop(self) -> bool:
+        """Stop soon; give whether it is still at it.
+
+        What is in the cluster the caller removes, by the run's label. That also wakes
+        up whoever waits for a Pod.
+        """
         self._stopped.set()
         self._stage.close()
         self._prober.close()
-        if self._thread.ident is not None:
-            self._thread.join(self._join)
+        return self._thread.is_alive()
+
+    def join(self) -> None:
+        """Wait until it has stopped."""
+        self._thread.join(self._join)
 
     # ------------------------------------------------------------------- on its thread
 

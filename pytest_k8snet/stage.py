@@ -147,7 +147,12 @@ class Stage:
             return apply.is_ready(pod)
 
         settling = apply.pods_as_they_settle(
-            self._api, self._spec.run, list(places), counts_as_ready, self._waits.ready
+            self._api,
+            self._spec.run,
+            list(places),
+            counts_as_ready,
+            self._waits.ready,
+            self._stopped.is_set,
         )
         with ThreadPoolExecutor(apply.WORKERS) as pool:
             opening = []
@@ -161,6 +166,8 @@ class Stage:
                     break
             for one in opening:
                 one.result()
+        if self._stopped.is_set():
+            raise ClusterError("the run was stopped")
 
     def _node(self, rank: int) -> str:
         return self._plan.facts.nodes[rank].name

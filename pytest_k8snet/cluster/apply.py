@@ -71,6 +71,7 @@ def pods_as_they_settle(
     wanted: Sequence[tuple[str, str]],
     ready: Callable[[dict[str, Any]], bool],
     timeout: float,
+    stopped: Callable[[], bool] = lambda: False,
 ) -> Iterator[tuple[dict[str, Any] | None, tuple[str, str], str]]:
     """Give each wanted Pod once: when it is ready, or with why it will not be.
 
@@ -80,6 +81,7 @@ def pods_as_they_settle(
         wanted: (namespace, name) of each.
         ready: when a Pod counts as ready.
         timeout: seconds for all together.
+        stopped: whether to give up, asked whenever any of the run's Pods changes.
 
     Yields:
         (Pod or None, (namespace, name), problem or "").
@@ -96,6 +98,8 @@ def pods_as_they_settle(
             ):
                 key = (pod["metadata"]["namespace"], pod["metadata"]["name"])
                 last[key] = pod
+                if stopped():
+                    return
                 if key not in missing:
                     continue
                 problem = hopeless(pod)
@@ -107,6 +111,8 @@ def pods_as_they_settle(
         except ClusterError as error:
             # A watch ends now and then; what ends it for good shows at the deadline.
             last.setdefault(("", ""), {"error": str(error)})
+            if stopped():
+                return
             time.sleep(min(0.2, max(0.0, deadline - time.monotonic())))
     for key in sorted(missing):
         yield None, key, why_not_ready(last.get(key))

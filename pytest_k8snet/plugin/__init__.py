@@ -134,7 +134,9 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     ids = [item.nodeid for item in session.items if "k8snet_result" in fixtures(item)]
     run = config.stash.get(RUN, None)
     if run is None:
-        refuse_without_cluster(config, ids)
+        # A worker's usage error would be an internal one of the controller.
+        if not is_worker(config):
+            refuse_without_cluster(config, ids)
     elif config.stash[SETTINGS]["plan"]:
         from pytest_k8snet.report.terminal import plan_text  # noqa: PLC0415
 
@@ -220,8 +222,17 @@ def pytest_configure_node(node: Any) -> None:
 def pytest_xdist_node_collection_finished(node: Any, ids: Sequence[str]) -> None:
     """Start the lab when the first worker has collected; all collect the same."""
     run = node.config.stash.get(RUN, None)
-    if run is not None and run.lab is None:
+    if run is None:
+        refuse_without_cluster(node.config, shipped(ids))
+    elif run.lab is None:
         run.start(ids, threaded_output=True)
+
+
+def shipped(ids: Sequence[str]) -> list[str]:
+    """Keep the test ids of the shipped checks."""
+    from pytest_k8snet.plugin.session import selected  # noqa: PLC0415
+
+    return [check.id for check in selected(ids)]
 
 
 # ---------------------------------------------------------------------------- fixtures

@@ -209,6 +209,8 @@ class Run:
 
     def _hand_out(self, result: Result) -> None:
         """Leave a result where xdist's workers look for it."""
+        if self.ended is not None:
+            return
         path = self.folder / result.check.id
         partial = path.with_suffix(".partial")
         partial.write_bytes(pickle.dumps(result_on_the_wire(result)))
@@ -242,11 +244,15 @@ class Run:
         self.ended = time.monotonic()
         keep = self.settings["keep"]
         try:
-            if self.lab is not None:
-                self.lab.close()
-                self.show_progress()
-            if self.api is not None and not keep and not self._made:
-                self.terminating = self._remove_all(self.api)
+            interrupted = self.lab is not None and self.lab.stop()
+            remove = self.api is not None and not keep and not self._made
+            if remove:
+                self.terminating = self._remove_all(self._api())
+            if self.lab is not None and interrupted and remove:
+                self.lab.join()
+                # It may have made some more while the others were removed.
+                self.terminating = self._remove_all(self._api())
+            self.show_progress()
         except ClusterError as error:
             self.say(
                 f"k8snet: could not remove the namespaces of run {self.id}: {error}; "
@@ -319,12 +325,14 @@ def result_on_the_wire(result: Result) -> dict[str, Any]:
 
 def selected(ids: Iterable[str]) -> list[Check]:
     """Give the checks that test ids stand for; other tests are left alone."""
+    found = [m[1] for m in map(CHECK_ID.search, ids) if m]
+    if not found:
+        return []
     from pytest_k8snet.plan import checks  # noqa: PLC0415
     from pytest_k8snet.rules import RULES  # noqa: PLC0415
 
     known = {check.id: check for check in checks(RULES)}
-    found = (CHECK_ID.search(one) for one in ids)
-    return [known[m[1]] for m in found if m and m[1] in known]
+    return [known[one] for one in found if one in known]
 
 
 def wait_for_result(folder: Path, check_id: str, timeout: float) -> dict[str, Any]:
