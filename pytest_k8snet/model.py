@@ -589,7 +589,19 @@ class ServiceState:
 
 @dataclass(frozen=True)
 class Scene:
-    """Everything that names stand for, once the Pods run."""
+    """Everything that names stand for, once the Pods run.
+
+    Attributes:
+        facts: what discovery found.
+        namespaces: "client", "server" and "host" to their names in this run.
+        pods: what runs, by role and Node.
+        services: by name, those per Node with their rank appended.
+        all_pod_addresses: (Node, "address owner") of every Pod in the cluster.
+        ready_pods: names of our Pods that became ready.
+        host_port: the hostPort of this run.
+        outside: begins the command line of the agent outside; "" without one.
+
+    """
 
     facts: ClusterFacts
     namespaces: Mapping[str, str] = field(default_factory=dict)
@@ -598,6 +610,7 @@ class Scene:
     all_pod_addresses: tuple[tuple[str, str], ...] = ()
     ready_pods: frozenset[str] = frozenset()
     host_port: int = 0
+    outside: str = ""
 
     def rank(self, node: str) -> int:
         """Give the place of a Node in the order of names, which labels carry."""

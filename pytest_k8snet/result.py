@@ -261,7 +261,7 @@ def reproduction(seen: Observation, scene: Scene) -> str:
     if question is None or not seen.dialled:
         return ""
     if probe.source.role is Role.OUTSIDE:
-        return f"(outside) python3 -m pytest_k8snet.agent {question}"
+        return f"{scene.outside} {question}"
     if pod is None:
         return ""
     return (

@@ -6,6 +6,7 @@ come and go.
 
 from __future__ import annotations
 
+import shlex
 import threading
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from pytest_k8snet.plan import Plan
 
 OUTSIDE = Actor(Role.OUTSIDE)
-OUTSIDE_AGENT = ("python3", "-I", "-S", str(manifests.AGENT_FILE), "control")
+OUTSIDE_AGENT = ("python3", "-I", "-S", str(manifests.AGENT_FILE))
 
 
 @dataclass(frozen=True)
@@ -218,7 +219,9 @@ class Stage:
 
     def open_outside(self, prefix: Sequence[str]) -> None:
         """Start the agent outside; PREFIX is what runs a command there."""
-        argv = [*prefix, *OUTSIDE_AGENT, "--name", str(OUTSIDE)]
+        agent = [*prefix, *OUTSIDE_AGENT]
+        self._replace(outside=shlex.join(agent))
+        argv = [*agent, "control", "--name", str(OUTSIDE)]
         try:
             self.channels[OUTSIDE] = child_channel(argv, timeout=self._waits.connect)
         except ClusterError as error:
