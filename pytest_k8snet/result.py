@@ -4,9 +4,19 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass, replace
+from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
-from pytest_k8snet.model import TIMEOUTS, Kind, Op, Outcome, Role, Verdict, Word
+from pytest_k8snet.model import (
+    TIMEOUTS,
+    Kind,
+    Op,
+    Outcome,
+    Protocol,
+    Role,
+    Verdict,
+    Word,
+)
 from pytest_k8snet.verdict import by_source, judged
 
 if TYPE_CHECKING:
@@ -95,7 +105,7 @@ def excused(seen: Observation, starved: Mapping[str, float]) -> Observation:
         ends = set(starved)
     worst = max((starved.get(end, 0.0) for end in ends), default=0.0)
     # What was asked again and again had more than the time of one attempt.
-    had = max(TIMEOUTS[seen.probe.ask.timeout], seen.after or 0.0)
+    had = max(TIMEOUTS[seen.probe.ask.timeout], seen.seconds)
     if worst < had / 2:
         return seen
     detail = f"timed out while an agent was not let run for {worst:.1f} s"
@@ -115,9 +125,10 @@ def conclude(
         if problem := broken(control, answers):
             return inconclusive(check, f"control: {control.says}: {problem}", seen)
     verdict = judged(check.rule.judge, seen)
-    if reason := known_deviation(check, verdict, scene):
-        return Result(check, Word.KNOWN_DEVIATION, reason, verdict, seen)
-    if verdict.violations:
+    deviation = known_deviation(check, verdict, scene)
+    if deviation and not verdict.unjudged:
+        return Result(check, Word.KNOWN_DEVIATION, deviation, verdict, seen)
+    if verdict.violations and not deviation:
         reproduce = reproduction(verdict.violations[0], scene)
         return Result(check, Word.FAIL, verdict.note, verdict, seen, reproduce)
     if verdict.unjudged:
@@ -257,7 +268,8 @@ def reproduction(seen: Observation, scene: Scene) -> str:
     }.get(probe.ask.op)
     if probe.ask.op is Op.DNS:
         server = probe.target.name if probe.target.kind is Kind.DNS_SERVER else "-"
-        question = f"dns {server} {seen.dialled} {_record(probe)}"
+        transport = " tcp" if probe.protocol is Protocol.TCP else ""
+        question = f"dns {server} {_asked_name(seen)} {_record(probe)}{transport}"
     if question is None or not seen.dialled:
         return ""
     if probe.source.role is Role.OUTSIDE:
@@ -268,6 +280,11 @@ def reproduction(seen: Observation, scene: Scene) -> str:
         f"kubectl --context {scene.facts.context} -n {pod.namespace} exec {pod.name} "
         f"-c {probe.source.container} -- python3 /k8snet/agent.py {question}"
     )
+
+
+def _asked_name(seen: Observation) -> str:
+    reverse = dict(seen.probe.ask.settings).get("reverse")
+    return ip_address(seen.dialled).reverse_pointer if reverse else seen.dialled
 
 
 def _record(probe: Probe) -> str:
