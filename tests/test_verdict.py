@@ -1,0 +1,194 @@
+"""The judges, on literal observations."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from pytest_k8snet.model import (
+    Actor,
+    Ask,
+    Kind,
+    Observation,
+    Op,
+    Outcome,
+    Probe,
+    Role,
+    Target,
+    Verdict,
+)
+from pytest_k8snet.verdict import (
+    all_answered,
+    all_connected,
+    all_included,
+    all_refused,
+    all_silent,
+    all_unique,
+    all_unknown,
+    connected_and_source_preserved,
+    destination_preserved,
+    every_backend,
+    judged,
+    settled,
+    source_preserved,
+    sticks,
+)
+
+ASK = Ask(Role.CLIENT, Op.CONNECT, Target(Kind.POD, Role.SERVER))
+BACKENDS = ("server@a", "server@b")
+
+
+def seen(
+    outcome: Outcome = Outcome.CONNECTED,
+    who: str = "",
+    *,
+    node: str = "a",
+    number: int = 0,
+) -> Observation:
+    probe = Probe(ASK, Actor(Role.CLIENT, node), ASK.to, number=number)
+    return Observation(probe, outcome, answered_by=who)
+
+
+def served_by(*who: str, node: str = "a") -> tuple[Observation, ...]:
+    return tuple(
+        replace(seen(who=one, node=node, number=n), may_answer=BACKENDS)
+        for n, one in enumerate(who)
+    )
+
+
+TIMED_OUT = seen(Outcome.TIMED_OUT)
+REFUSED = seen(Outcome.REFUSED)
+MISSING = seen(Outcome.NOT_PROBED)
+GOOD = replace(
+    seen(),
+    peer="10.0.0.1",
+    source_addresses=("10.0.0.1", "fd00::1"),
+    local="10.0.0.9",
+    dialled="10.0.0.9 8080",
+)
+ANSWER = replace(seen(Outcome.ANSWERED), values=("b", "a"), expected=("a", "b"))
+
+
+@pytest.mark.parametrize(
+    "judge", [all_connected, all_silent, all_unique, every_backend, settled(bool)]
+)
+def test_what_was_not_probed_is_unjudged_whatever_the_judge(judge: object) -> None:
+    assert judged(judge, (MISSING,)) == Verdict(unjudged=(MISSING,))  # type: ignore[arg-type]
+
+
+def test_a_violation_beside_a_hole_is_still_a_violation() -> None:
+    verdict = judged(all_connected, (GOOD, MISSING, TIMED_OUT))
+
+    assert verdict == Verdict(violations=(TIMED_OUT,), unjudged=(MISSING,))
+    assert not verdict.conforms
+
+
+def test_silence_is_any_outcome_that_nobody_served() -> None:
+    unreachable, reset = seen(Outcome.UNREACHABLE), seen(Outcome.RESET)
+
+    assert all_silent((TIMED_OUT, REFUSED, unreachable, reset)).conforms
+    assert all_silent((GOOD,)).violations == (GOOD,)
+    assert all_refused((REFUSED, TIMED_OUT)).violations == (TIMED_OUT,)
+
+
+def test_a_connection_counts_only_with_whom_the_rule_named() -> None:
+    (stranger,) = served_by("client@b")
+
+    assert all_connected(served_by(*BACKENDS)).conforms
+    assert all_connected((stranger,)).violations == (stranger,)
+
+
+def test_a_connection_counts_only_with_the_values_that_were_expected() -> None:
+    wrong = replace(seen(), expected=("8080",), values=("8084",))
+
+    assert all_connected((wrong,)).violations == (wrong,)
+    assert all_connected((replace(wrong, values=("8080",)),)).conforms
+
+
+def test_an_answer_is_exactly_the_expected_one_in_any_order() -> None:
+    more = replace(ANSWER, values=("a", "b", "c"))
+
+    assert all_answered((ANSWER,)).conforms
+    assert all_answered((more,)).violations == (more,)
+    assert all_included((more,)).conforms
+    assert all_unknown((ANSWER,)).violations == (ANSWER,)
+    assert all_unknown((seen(Outcome.NAME_NOT_FOUND),)).conforms
+
+
+def test_the_source_is_preserved_when_the_server_saw_one_of_the_clients_own() -> None:
+    masqueraded = replace(GOOD, peer="192.0.2.1")
+
+    assert source_preserved((GOOD, replace(GOOD, peer="fd00::1"))).conforms
+    assert source_preserved((masqueraded,)).violations == (masqueraded,)
+    assert source_preserved((TIMED_OUT,)) == Verdict(unjudged=(TIMED_OUT,))
+    assert connected_and_source_preserved((TIMED_OUT,)).violations == (TIMED_OUT,)
+
+
+def test_the_destination_is_preserved_when_it_is_the_one_that_was_dialled() -> None:
+    redirected = replace(GOOD, local="10.0.0.8")
+
+    assert destination_preserved((GOOD,)).conforms
+    assert destination_preserved((redirected,)).violations == (redirected,)
+    assert destination_preserved((REFUSED,)).unjudged == (REFUSED,)
+
+
+def test_a_backend_that_got_nothing_from_one_source_is_named() -> None:
+    both = served_by(*BACKENDS, node="a")
+    one = served_by("server@a", "server@a", node="b")
+
+    verdict = every_backend(both + one)
+
+    assert verdict.violations == (one[-1],)
+    assert verdict.note == "server@b got none of 2 from client@b"
+    assert every_backend(both).conforms
+
+
+def test_a_backend_is_not_missed_where_connections_failed() -> None:
+    failed = replace(TIMED_OUT, may_answer=BACKENDS)
+
+    verdict = every_backend((*served_by("server@a"), failed))
+
+    assert verdict == Verdict(violations=(failed,))
+
+
+def test_a_client_that_is_served_by_several_does_not_stick() -> None:
+    strays = served_by("server@a", "server@b", "server@a")
+
+    verdict = sticks(strays)
+
+    assert verdict.violations == (strays[1],)
+    assert verdict.note == "client@a was answered by server@a, server@b"
+
+
+def test_each_client_may_stick_to_another_backend() -> None:
+    first = served_by("server@a", "server@a", node="a")
+    second = served_by("server@b", "server@b", node="b")
+
+    assert sticks(first + second).conforms
+    assert sticks((TIMED_OUT,)).violations == (TIMED_OUT,)
+
+
+def test_an_address_with_two_owners_is_named_with_both() -> None:
+    one = replace(ANSWER, values=("10.0.0.1 x/one", "10.0.0.2 x/two"))
+    other = replace(ANSWER, values=("10.0.0.1 y/other",))
+
+    verdict = all_unique((one, other))
+
+    assert verdict.violations == (other,)
+    assert verdict.note == "10.0.0.1 is both x/one and y/other"
+    assert all_unique((one, one)).conforms
+
+
+def test_no_address_at_all_does_not_show_that_addresses_are_unique() -> None:
+    empty = replace(ANSWER, values=())
+
+    assert all_unique((empty,)) == Verdict(unjudged=(empty,))
+
+
+def test_a_change_is_reported_with_the_time_until_it_showed_everywhere() -> None:
+    judge = settled(lambda o: o.outcome is Outcome.CONNECTED)
+    early, late = replace(GOOD, after=0.5), replace(GOOD, after=1.25)
+
+    assert judge((early, late)) == Verdict(note="shown everywhere after 1.25 s")
+    assert judge((TIMED_OUT,)) == Verdict(violations=(TIMED_OUT,))
