@@ -176,12 +176,14 @@ class Prober:
     ) -> list[Observation]:
         """Ask until every cell conforms or the step's budget is used up.
 
-        Returns the last observation of every cell, with the time since the change.
+        Returns the last observation of every cell, with the time since the change. Of
+        one that does not conform, ``seconds`` is for how long it did not.
         """
         started = time.monotonic()
         deadline = started + BUDGETS[step.budget] * scale
         streak = dict.fromkeys(probes, 0)
         since: dict[Probe, float] = {}
+        conformed = dict.fromkeys(probes, 0.0)
         last: dict[Probe, Observation] = {}
         pending = set(probes)
         asked: dict[Future[Observation], Probe] = {}
@@ -196,9 +198,11 @@ class Prober:
                 probe, seen = asked.pop(answer), answer.result()
                 if step.until(seen):
                     since.setdefault(probe, now)
+                    conformed[probe] = now
                     streak[probe] += 1
                 else:
                     since.pop(probe, None)
+                    seen = replace(seen, seconds=now - conformed[probe])
                     streak[probe] = 0
                 last[probe] = replace(seen, after=since.get(probe, now))
                 if streak[probe] >= step.consecutive:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import Future
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from pytest_k8snet.model import (
@@ -19,12 +20,13 @@ from pytest_k8snet.model import (
     Target,
 )
 from pytest_k8snet.probing import Prober
+from pytest_k8snet.result import excused
 from pytest_k8snet.verdict import is_connected
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-ASK = Ask(Role.CLIENT, Op.CONNECT)
+ASK = Ask(Role.CLIENT, Op.CONNECT, timeout="poll")
 HEALTHY, DEAD = (
     Probe(ASK, Actor(Role.CLIENT, node), Target(Kind.POD, Role.SERVER, node=node))
     for node in ("a", "b")
@@ -78,3 +80,16 @@ def test_the_time_of_a_cell_is_when_it_began_to_conform() -> None:
     assert healthy.after < 0.1
     assert dead.after is not None
     assert dead.after >= 0.3
+
+
+def test_the_seconds_of_a_dead_cell_are_those_without_an_answer() -> None:
+    prober = Scripted()
+    step = Step(asks=(ASK,), until=is_connected)
+
+    _, dead = prober.watch_change(step, [HEALTHY, DEAD], BUDGET)
+    prober.close()
+
+    assert dead.seconds == dead.after
+    starved = {"b": 0.6}
+    assert excused(dead, starved).outcome is Outcome.NOT_PROBED
+    assert excused(replace(dead, seconds=10.0), starved) == replace(dead, seconds=10.0)
