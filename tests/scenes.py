@@ -112,6 +112,7 @@ def scene(facts: ClusterFacts) -> Scene:
         ),
         ready_pods=frozenset(p.name for p in pods if p.role is not Role.UNREADY),
         host_port=20001,
+        outside="outside agent.py",
     )
 
 
