@@ -47,6 +47,9 @@ HEAVY = frozenset({Op.BULK, Op.FULL_SIZE})
 SLOW = frozenset({Role.EDGE})
 """Roles whose Pods take longer to start: nothing that can do without waits for them."""
 
+ROUNDS = 4
+"""How often a probe is sent, at most, on a machine too busy to run the agents."""
+
 PATIENCE = 2.0
 """Seconds without any cell settling after which the rest is judged as it is."""
 
@@ -252,30 +255,35 @@ class Lab:
 
     def _ask_once(self, planned: Sequence[CheckPlan]) -> None:
         """Send everything that is asked once, heavy transfers after the rest."""
-        started = time.monotonic()
         everything = [
             p
             for plan in planned
             for p in (*plan.probes, *(q for _, qs in plan.controls for q in qs))
         ]
-        light = self._prober.ask(p for p in everything if p.ask.op not in HEAVY)
-        seen = self._received(light, started)
+        seen = self._seen(p for p in everything if p.ask.op not in HEAVY)
         for plan in planned:
             if all(p.ask.op not in HEAVY for p in plan.probes):
                 self._publish(self._concluded(plan, seen))
-        heavy = self._prober.ask(p for p in everything if p.ask.op in HEAVY)
-        seen |= self._received(heavy, started)
+        seen |= self._seen(p for p in everything if p.ask.op in HEAVY)
         for plan in planned:
             if plan.check.id not in self.results:
                 self._publish(self._concluded(plan, seen))
 
-    def _received(
-        self, answers: Mapping[Probe, Future[Observation]], since: float
-    ) -> dict[Probe, Observation]:
-        """Wait for answers; what a starved machine kept from coming was not probed."""
-        seen = {probe: answer.result() for probe, answer in answers.items()}
-        starved = self._prober.starved_since(since)
-        return {probe: excused(one, starved) for probe, one in seen.items()}
+    def _seen(self, probes: Iterable[Probe]) -> dict[Probe, Observation]:
+        """Ask once, and again only what a starved machine kept from being probed."""
+        seen: dict[Probe, Observation] = {}
+        pending = list(probes)
+        for _ in range(ROUNDS):
+            since = time.monotonic()
+            answers = self._prober.ask(pending)
+            got = {probe: answer.result() for probe, answer in answers.items()}
+            starved = self._prober.starved_since(since)
+            told = {probe: excused(one, starved) for probe, one in got.items()}
+            seen |= told
+            pending = [p for p, one in told.items() if one is not got[p]]
+            if not pending or self._stopped.is_set():
+                break
+        return seen
 
     def _concluded(self, plan: CheckPlan, seen: Mapping[Probe, Observation]) -> Result:
         controls = [(c, tuple(seen[p] for p in probes)) for c, probes in plan.controls]
@@ -308,11 +316,11 @@ class Lab:
             self._publish(inconclusive(plan.check, str(error)))
 
     def _watched(self, plan: CheckPlan) -> Result:
-        started = time.monotonic()
         controls = [
-            (control, tuple(self._received(self._prober.ask(probes), started).values()))
+            (control, tuple(self._seen(probes).values()))
             for control, probes in plan.controls
         ]
+        started = time.monotonic()
         seen: list[Observation] = []
         for step, probes in plan.steps:
             for change in step.changes:

@@ -437,3 +437,21 @@ def test_a_violation_counts_for_nothing_where_a_control_does_not_hold(
             broken = next(broken_answers(one, answers))
 
             assert words(planned, [(one, broken)], [violated]) == {Word.INCONCLUSIVE}
+
+
+@pytest.mark.parametrize("at", [0, 1], ids=["address", "namespace"])
+def test_a_container_that_came_back_elsewhere_breaks_the_rule(at: int) -> None:
+    planned, controls, right = on_the_largest("SANDBOX-SURVIVES-RESTART")[0]
+    kind = ("addresses", "netns")[at]
+    last = max(n for n, o in enumerate(right) if o.probe.target.name == kind)
+    moved = replace(right[last], values=("elsewhere",))
+
+    result = conclude(
+        planned.check,
+        controls,
+        (*right[:last], moved, *right[last + 1 :]),
+        SCENES[LARGEST],
+    )
+
+    assert result.word is Word.FAIL
+    assert result.reason == "the address or the namespace changed"
