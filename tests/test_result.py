@@ -163,6 +163,15 @@ def test_a_time_out_through_a_service_counts_only_where_all_were_let_run() -> No
     assert excused(lost, {"c": 9.0}).outcome is Outcome.NOT_PROBED
 
 
+def test_a_node_that_was_reached_at_all_needs_no_excuse() -> None:
+    control, probes = PLANS["NODEPORT-EVERY-NODE-tcp-ipv4"].controls[-1]
+    reply = {"outcome": Outcome.TIMED_OUT, "phase": "receive"}
+    reached = seen(probes[0], ON, reply)
+
+    assert control.holds(reached)
+    assert excused(reached, {"a": 9.0}) is reached
+
+
 def test_what_was_asked_for_long_is_excused_by_a_long_pause_only() -> None:
     (lost,) = on("ab")
 
@@ -265,6 +274,14 @@ def test_a_long_failure_shows_the_first_cells_and_counts_the_rest() -> None:
     assert lines[1] == "  9 of 9 cells: 9 pairs of Nodes"
     assert "  ... and 3 more cells" in lines
     assert not [line for line in lines if "usually" in line]
+
+
+def test_what_nobody_can_repeat_by_hand_ends_with_the_specification() -> None:
+    wrong = replace(probes_of("NODE-READY")[0], values=("KubeletNotReady",))
+
+    lines = explain(failed(wrong, check=PLANS["NODE-READY"].check)).splitlines()
+
+    assert lines[-1].startswith("  spec: https://")
 
 
 def test_attempts_at_one_pair_are_one_cell() -> None:

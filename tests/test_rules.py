@@ -455,3 +455,15 @@ def test_a_container_that_came_back_elsewhere_breaks_the_rule(at: int) -> None:
 
     assert result.word is Word.FAIL
     assert result.reason == "the address or the namespace changed"
+
+
+@every_rule
+def test_a_step_waits_for_what_conforms_and_for_nothing_less(rule: Rule) -> None:
+    on = SCENES[LARGEST]
+    for planned, _, _ in on_the_largest(rule.id):
+        for step, probes in planned.steps:
+            right = [good(planned, probe, on) for probe in probes]
+
+            assert all(step.until(one) for one in right)
+            assert not any(step.until(silent(one)) for one in right)
+            assert not any(step.until(unasked(one)) for one in right)
