@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_k8snet import wire
 from pytest_k8snet.cluster.errors import ClusterError
 from pytest_k8snet.model import BUDGETS, Observation, Op, Outcome, Role
+from pytest_k8snet.result import excused
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -187,15 +188,22 @@ class Prober:
         last: dict[Probe, Observation] = {}
         pending = set(probes)
         asked: dict[Future[Observation], Probe] = {}
+        sent: dict[Probe, float] = {}
         while pending:
             # Each cell at its own pace: dead ones must not hold up the others.
             free = pending.difference(asked.values())
             answers = self.ask(p for p in probes if p in free)
             asked |= {answer: probe for probe, answer in answers.items()}
+            sent |= dict.fromkeys(answers, time.monotonic())
             done, _ = wait(asked, return_when=FIRST_COMPLETED)
             now = time.monotonic() - started
             for answer in done:
-                probe, seen = asked.pop(answer), answer.result()
+                probe = asked.pop(answer)
+                seen = excused(answer.result(), self.starved_since(sent[probe]))
+                silent = seen.outcome is Outcome.NOT_PROBED
+                if silent and streak[probe] and time.monotonic() < deadline:
+                    # No news: what began to conform is neither surer nor refuted.
+                    continue
                 if step.until(seen):
                     since.setdefault(probe, now)
                     conformed[probe] = now
