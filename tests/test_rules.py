@@ -467,3 +467,27 @@ def test_a_step_waits_for_what_conforms_and_for_nothing_less(rule: Rule) -> None
             assert all(step.until(one) for one in right)
             assert not any(step.until(silent(one)) for one in right)
             assert not any(step.until(unasked(one)) for one in right)
+
+
+ADDRESSES = "judges addresses only: POD-TO-POD and SERVICE-CLUSTER-IP judge the peer"
+FROM_ANYBODY = {
+    "POD-SOURCE-PRESERVED": ADDRESSES,
+    "POD-DESTINATION-PRESERVED": ADDRESSES,
+    "SERVICE-SOURCE-PRESERVED": ADDRESSES,
+    "SERVICE-API-SERVER": "the certificate says who answered",
+}
+
+
+def by_a_stranger(right: Observation) -> Observation:
+    return replace(right, answered_by="stranger@nowhere")
+
+
+@every_rule
+def test_a_connection_to_somebody_else_fails_the_check(rule: Rule) -> None:
+    for planned, controls, right in on_the_largest(rule.id):
+        connected = tuple(o for o in right if o.outcome is Outcome.CONNECTED)
+        if not connected or rule.id in FROM_ANYBODY:
+            continue
+        strayed = each_one_other(connected, by_a_stranger)
+
+        assert words(planned, controls, strayed) == {Word.FAIL}
