@@ -215,7 +215,9 @@ def test_a_selector_that_matches_no_node_is_named(
 def test_a_missing_permission_is_named(pytester: pytest.Pytester, api: FakeApi) -> None:
     api.forbidden.add("/api/v1/nodes")
 
-    assert_refused(run(pytester), "not allowed to list nodes cluster-wide")
+    result = run(pytester)
+
+    assert_refused(result, "not allowed to list nodes cluster-wide", "--k8snet-plan")
 
 
 def test_explicit_paths_win_over_the_shipped_suite(
