@@ -61,7 +61,7 @@ def rules(plan: Plan) -> list[dict[str, Any]]:
         pod_verbs.append("patch")
     made = [
         _rule("", ["nodes"], ["list"]),
-        _rule("", ["namespaces"], ["create", "delete", "list"]),
+        _rule("", ["namespaces"], ["create", "delete", "get", "list"]),
         _rule("", ["configmaps", "services"], ["create", "get"]),
         _rule("", ["services"], ["list"]),
         _rule("", ["serviceaccounts"], ["create", "get"]),

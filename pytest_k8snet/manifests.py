@@ -338,6 +338,8 @@ def _host(spec: LabSpec, rank: int, _: ClusterFacts) -> dict[str, Any]:
 
 def _edge(spec: LabSpec, rank: int, facts: ClusterFacts) -> dict[str, Any]:
     del rank
+    if not facts.dns_addresses:
+        return {}
     config = {
         "nameservers": list(facts.dns_addresses[:1]),
         "searches": [f"{spec.namespace('server')}.svc.{facts.domain}"],

@@ -91,6 +91,8 @@ def check_applies(check: Check, facts: ClusterFacts, limits: Limits) -> None:
         raise NotApplicable(f"the cluster has no {check.family}, only {has}")
     if missing := rule.needs - facts.features:
         raise NotApplicable(f"needs {', '.join(sorted(missing))}")
+    if not facts.dns_addresses and resolves(rule):
+        raise NotApplicable("no cluster DNS: kube-system has no k8s-app=kube-dns")
     need = max(rule.min_nodes, 2 if check.path is PathKind.CROSS_NODE else 1)
     if nodes < need:
         raise NotApplicable(f"needs {need} Nodes that take Pods, there is {nodes}")
@@ -109,6 +111,12 @@ def nodes_of(spread: Spread, facts: ClusterFacts) -> list[str]:
         Spread.AT_SECOND: names[1:2],
         Spread.AT_OTHERS: names[1:],
     }.get(spread, names)
+
+
+def resolves(rule: Rule) -> bool:
+    """Whether a rule is about names, or gets to its targets by name."""
+    asks = asks_of(rule)
+    return rule.mark == "dns" or any(a.to.kind is Kind.NAME for a in asks)
 
 
 def cells(ask: Ask, check: Check, facts: ClusterFacts) -> Iterator[tuple[str, str]]:

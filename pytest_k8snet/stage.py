@@ -206,6 +206,8 @@ class Stage:
         if (actor.role, actor.container) not in self._asking:
             rank = self.scene.rank(actor.node)
             return manifests.ports_of(actor.role, rank, actor.container)
+        if self._stopped.is_set():
+            raise ClusterError("the run was stopped")
         arguments = ["--name", str(actor), "--container", actor.container]
         channel = self.channels[actor] = exec_channel(
             self._api,

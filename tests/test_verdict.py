@@ -49,9 +49,14 @@ def seen(
 
 
 def served_by(*who: str, node: str = "a") -> tuple[Observation, ...]:
+    drawn = (seen(who=one, node=node, number=n) for n, one in enumerate(who))
     return tuple(
-        replace(seen(who=one, node=node, number=n), may_answer=BACKENDS)
-        for n, one in enumerate(who)
+        replace(
+            one,
+            may_answer=BACKENDS,
+            probe=replace(one.probe, ask=replace(one.probe.ask, count=len(who))),
+        )
+        for one in drawn
     )
 
 
@@ -141,6 +146,15 @@ def test_a_backend_that_got_nothing_from_one_source_is_named() -> None:
     assert verdict.violations == (one[-1],)
     assert verdict.note == "server@b got none of 2 from client@b"
     assert every_backend(both).conforms
+
+
+def test_a_backend_is_not_missed_where_not_every_draw_was_probed() -> None:
+    first, second = served_by("server@a", "server@a")
+    unprobed = replace(second, outcome=Outcome.NOT_PROBED)
+
+    verdict = judged(every_backend, (first, unprobed))
+
+    assert (verdict.violations, verdict.unjudged) == ((), (unprobed,))
 
 
 def test_a_backend_is_not_missed_where_connections_failed() -> None:

@@ -38,8 +38,6 @@ from pytest_k8snet.rules._world import (
 from pytest_k8snet.verdict import all_answered, all_included, all_unknown, is_answered
 
 RECORDS = DNS_SPECIFICATION
-CONFIG_NAMESERVER = "192.0.2.53"
-"""What the Pod with dnsPolicy None is given first: an address for documentation."""
 
 
 def server_address(scene: Scene, probe: Probe) -> tuple[str, ...]:
@@ -66,9 +64,8 @@ def lookup(name: str, source: Role = Role.SERVER) -> Ask:
     )
 
 
-def resolv_conf(source: Role, *extra_search: str) -> tuple[Ask, ...]:
+def resolv_conf(source: Role) -> tuple[Ask, ...]:
     """Ask a Pod with the cluster's own DNS policy for its resolv.conf."""
-    del extra_search
     return (
         fact(source, "nameservers", primary_dns_address),
         fact(source, "search-cluster", searched),
