@@ -84,6 +84,8 @@ class Suite:
             key: value
             for key, value in os.environ.items()
             if not key.startswith(("PYTEST_", "K8SNET_", "COV_"))
+            # As on other machines: what is imported once is compiled once.
+            and key != "PYTHONDONTWRITEBYTECODE"
         }
         kubeconfig = {"KUBECONFIG": str(self.site.cluster.kubeconfig)}
         (folder / "report" / "report.json").unlink(missing_ok=True)
