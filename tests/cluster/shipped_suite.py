@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     from faults import Site
 
+ATTEMPTS = 3
+STARVED = "an agent was not let run"
 LIMIT = 300.0
 """Seconds after which a run hangs: many times what a broken cluster takes."""
 
@@ -38,6 +40,12 @@ class SuiteRun:
         """Give each check's result word."""
         assert self.report, self.output
         return {check.id: check.result for check in self.report.checks}
+
+    @property
+    def starved(self) -> bool:
+        """Whether a check says that the machine did not let its agents run."""
+        checks = self.report.checks if self.report else ()
+        return any(STARVED in check.reason for check in checks)
 
     def count(self, word: str) -> int:
         return list(self.words.values()).count(word)
@@ -60,7 +68,10 @@ class Suite:
         self._runs = 0
 
     def run(self, *args: str, again: bool = False, **env: str) -> SuiteRun:
-        """Run to the end.
+        """Run to the end, on a machine that lets it run.
+
+        A check that the suite calls inconclusive because the machine was too busy to
+        run the agents shows nothing of the suite: it is run again, a few times.
 
         Args:
             args: further arguments.
@@ -68,8 +79,11 @@ class Suite:
             env: further environment variables.
 
         """
-        started = self.start(*args, again=again, **env)
-        return started.finish()
+        for _ in range(ATTEMPTS):
+            done = self.start(*args, again=again, **env).finish()
+            if not done.starved:
+                break
+        return done
 
     def start(self, *args: str, again: bool = False, **env: str) -> StartedRun:
         """Start a run, as a terminal would: in a process group of its own."""
