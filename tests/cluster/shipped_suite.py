@@ -24,6 +24,8 @@ ATTEMPTS = 3
 STARVED = "an agent was not let run"
 LIMIT = 300.0
 """Seconds after which a run hangs: many times what a broken cluster takes."""
+CLEANUP = 20.0
+"""Seconds for an interrupted run to remove what it made."""
 
 
 @dataclass(frozen=True)
@@ -152,7 +154,10 @@ class StartedRun:
         try:
             self.process.wait(limit)
         except BaseException:
-            # It hangs, or we were interrupted: either way nothing of it may stay.
+            # It hangs, or we were interrupted: let it clean up, then leave nothing.
+            self.interrupt()
+            with suppress(subprocess.TimeoutExpired):
+                self.process.wait(CLEANUP)
             self.kill()
             raise
         file = self._folder / "report" / "report.json"
@@ -166,7 +171,8 @@ class StartedRun:
 
     def interrupt(self) -> None:
         """Do what Ctrl-C does: every process of the group is told."""
-        os.killpg(self.process.pid, signal.SIGINT)
+        with suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGINT)
 
     def kill(self) -> None:
         """Do what cannot be caught, to the run and to its workers."""
