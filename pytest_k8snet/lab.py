@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 EXPECT_SILENCE = (all_silent, all_refused, all_unknown)
 HEAVY = frozenset({Op.BULK, Op.FULL_SIZE})
 SLOW = frozenset({Role.EDGE})
-"""Roles whose Pods take longer to start: nothing that can do without waits for them."""
+"""Roles whose Pods take longer to start: made later, while other probes wait."""
 
 ROUNDS = 4
 """How often a probe is sent, at most, on a machine too busy to run the agents."""
@@ -198,13 +198,13 @@ class Lab:
     def _set_up(self) -> None:
         made = ""
         early = {r for r in self.plan.roles if r in manifests.NAMESPACE_OF}
-        early -= self.plan.late_roles
+        early -= self.plan.late_roles | SLOW
         with self._phase("create", lambda: f"made {made}"):
             made = self._stage.lay_out(early)
         with self._phase(
             "agents", lambda: f"opened {len(self._stage.channels)} agents"
         ):
-            self._stage.bring_up(early - SLOW)
+            self._stage.bring_up(early)
             if Role.OUTSIDE in self.plan.roles and self._outside is not None:
                 self._stage.open_outside(self._outside)
             if early and not self._stage.scene.pods:
@@ -235,7 +235,8 @@ class Lab:
     def _second_wave(self, slow: Sequence[CheckPlan]) -> None:
         """Probe what needs the Pods that start slowly, while the rest goes on."""
         if slow:
-            self._stage.bring_up(SLOW)
+            for role in SLOW:
+                self._stage.create(role)
             self._prober.until_settled(gate(slow), PATIENCE)
             self._ask_once(slow)
 

@@ -257,7 +257,7 @@ class Stage:
     def change(self, change: Change) -> None:
         """Make a change that a rule watches. Raises ClusterError."""
         if change.kind == "create":
-            self._create_late(change.role)
+            self.create(change.role)
             return
         spread = nodes_of(change.spread, self._plan.facts)
         found = [self.scene.pod(change.role, node) for node in spread]
@@ -271,7 +271,7 @@ class Stage:
             with ThreadPoolExecutor(apply.WORKERS) as pool:
                 list(pool.map(self._restart, pods))
 
-    def _create_late(self, role: Role) -> None:
+    def create(self, role: Role) -> None:
         """Make the Pods of a role, once, however many rules ask for it."""
         with self._lock:
             first = role not in self._late

@@ -254,7 +254,8 @@ def assert_nothing_is_left(api: FakeApi) -> None:
     made = {path.split("/")[4] for path in api.did("POST", "/pods")}
 
     assert made
-    assert {path.split("/")[4] for path in api.did("DELETE")} == made
+    # A namespace may be there before its first Pod is: all of them have to go.
+    assert {path.split("/")[4] for path in api.did("DELETE")} >= made
     assert api.namespaces() == ["default"]
 
 
