@@ -7,7 +7,6 @@ Python image.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -491,8 +490,3 @@ def endpoint_slice(
             for name, _, target, protocol in wanted.ports
         ],
     }
-
-
-def describe(objects: list[dict[str, Any]]) -> str:
-    """Write objects one below the other, as ``kubectl apply -f`` reads them."""
-    return "\n---\n".join(json.dumps(one, indent=2) for one in objects)

@@ -223,12 +223,7 @@ _PART_OF = {
 
 
 def _fact(probe: Probe, scene: Scene, settings: Mapping[str, Any]) -> dict[str, Any]:
-    field = {
-        "search-cluster": "search",
-        "ndots": "options",
-        "cluster-dns": "nameservers",
-    }
-    made = {"field": field.get(settings["field"], settings["field"])}
+    made = {"field": _PART_OF.get(settings["field"], settings["field"])}
     if "name" in settings:
         made["name"] = fill(settings["name"], scene, probe)
     return made

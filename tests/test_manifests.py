@@ -326,11 +326,5 @@ def test_a_probe_service_leads_to_its_pod_by_both_protocols() -> None:
     ]
 
 
-def test_objects_are_written_as_kubectl_reads_them() -> None:
-    text = manifests.describe([{"a": 1}, {"b": 2}])
-
-    assert [json.loads(one) for one in text.split("\n---\n")] == [{"a": 1}, {"b": 2}]
-
-
 def test_every_role_of_the_plan_has_a_namespace_or_stands_outside() -> None:
     assert plan_of(CLUSTER).roles - set(NAMESPACE_OF) == {Role.OUTSIDE, Role.API}

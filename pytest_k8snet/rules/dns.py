@@ -37,8 +37,6 @@ from pytest_k8snet.rules._world import (
 )
 from pytest_k8snet.verdict import all_answered, all_included, all_unknown, is_answered
 
-RECORDS = DNS_SPECIFICATION
-
 
 def server_address(scene: Scene, probe: Probe) -> tuple[str, ...]:
     """Give the address of the server Pod on the Node that is asked about."""
