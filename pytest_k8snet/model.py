@@ -168,6 +168,7 @@ class Spread(StrEnum):
 
     PAIRS = "every ordered pair of Nodes"
     NODES = "every Node, and what is on it"
+    ALL_NODES = "every Node, those included that take no probe Pods"
     OWN = "every Node, to itself"
     AT_FIRST = "the first Node only, and what is on it"
     AT_SECOND = "the second Node only, and what is on it"
@@ -530,7 +531,7 @@ class ClusterFacts:
         context: the kubeconfig context.
         server: the API server's URL.
         version: its gitVersion.
-        nodes: every selected Node, in the order of their names.
+        nodes: every selected Node that takes probe Pods, in the order of names.
         families: the IP families of Pods and Services, primary first.
         dns_addresses: the cluster DNS Service's ClusterIPs.
         dns_replicas: its endpoints' addresses.
@@ -540,7 +541,7 @@ class ClusterFacts:
         network_plugin: a guess from what runs; "unknown" when nothing is known.
         service_proxy: likewise.
         features: what was found or claimed.
-        skipped_nodes: Nodes left out, each with its reason.
+        left_out: the Nodes that take no probe Pods; their ``problem`` says why.
 
     """
 
@@ -557,11 +558,11 @@ class ClusterFacts:
     network_plugin: str = "unknown"
     service_proxy: str = "unknown"
     features: frozenset[Feature] = frozenset()
-    skipped_nodes: tuple[tuple[str, str], ...] = ()
+    left_out: tuple[Node, ...] = ()
 
     def node(self, name: str) -> Node:
-        """Give the Node of that name."""
-        return next(n for n in self.nodes if n.name == name)
+        """Give the Node of that name, left out or not."""
+        return next(n for n in (*self.nodes, *self.left_out) if n.name == name)
 
 
 @dataclass(frozen=True)

@@ -110,6 +110,7 @@ def nodes_of(spread: Spread, facts: ClusterFacts) -> list[str]:
         Spread.AT_FIRST: names[:1],
         Spread.AT_SECOND: names[1:2],
         Spread.AT_OTHERS: names[1:],
+        Spread.ALL_NODES: [*names, *(n.name for n in facts.left_out)],
     }.get(spread, names)
 
 

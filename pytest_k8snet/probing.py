@@ -273,7 +273,7 @@ PROBED = frozenset({Role.CLIENT, Role.SERVER})
 def _node_ready(node: str, scene: Scene) -> list[str]:
     found = scene.facts.node(node)
     return [
-        "ready" if found.ready else found.problem or "not ready",
+        "ready" if found.ready else found.problem,
         "network unavailable" if found.network_unavailable else "network available",
         "address" if found.addresses else "no address",
     ]

@@ -59,9 +59,9 @@ def discover(
         for item in api.list("/api/v1/nodes", labelSelector=selector or None)
     ]
     usable = sorted((n for n in found if not n.problem), key=lambda n: n.name)
-    skipped = tuple(sorted((n.name, n.problem) for n in found if n.problem))
+    left_out = sorted((n for n in found if n.problem), key=lambda n: n.name)
     if not usable:
-        raise NoNodes(_no_nodes(context, selector, skipped))
+        raise NoNodes(_no_nodes(context, selector, left_out))
     dns_name, dns_addresses = _dns_service(api)
     api_service = api.get("/api/v1/namespaces/default/services/kubernetes")
     families = _families(usable, dns_addresses)
@@ -84,7 +84,7 @@ def discover(
         network_plugin=plugin,
         service_proxy=_service_proxy(api, daemons),
         features=frozenset(features),
-        skipped_nodes=skipped,
+        left_out=tuple(left_out),
     )
 
 
@@ -101,8 +101,8 @@ def pod_addresses(api: Api) -> dict[str, list[str]]:
     return found
 
 
-def _no_nodes(context: str, selector: str, skipped: Iterable[tuple[str, str]]) -> str:
-    why = "; ".join(f"{name}: {problem}" for name, problem in skipped)
+def _no_nodes(context: str, selector: str, left_out: Iterable[Node]) -> str:
+    why = "; ".join(f"{n.name}: {n.problem}" for n in left_out)
     if why:
         return f"no Node of {context} takes probe Pods ({why})"
     if selector:

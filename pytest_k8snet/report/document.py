@@ -80,7 +80,7 @@ def environment(facts: ClusterFacts) -> Environment:
             )
             for n in facts.nodes
         ],
-        skipped_nodes=dict(facts.skipped_nodes),
+        skipped_nodes={n.name: n.problem for n in facts.left_out},
     )
 
 

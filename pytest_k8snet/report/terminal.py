@@ -41,7 +41,7 @@ def header(facts: ClusterFacts, origin: str = "") -> list[str]:
         f"k8snet: network plugin {plugin}, {facts.service_proxy}, {families}",
         f"k8snet: {len(facts.nodes)} Nodes: {nodes}",
     ]
-    lines += [f"k8snet: left out: {name}: {why}" for name, why in facts.skipped_nodes]
+    lines += [f"k8snet: left out: {n.name}: {n.problem}" for n in facts.left_out]
     return lines
 
 

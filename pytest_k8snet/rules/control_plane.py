@@ -12,13 +12,15 @@ CONTROL_PLANE_TO_NODE = (
 )
 
 
-def at_every_node(op: Op, field: str, *expected: str) -> Ask:
+def at_every_node(
+    op: Op, field: str, *expected: str, spread: Spread = Spread.NODES
+) -> Ask:
     """Ask the API server something that takes it to every Node's kubelet."""
     return Ask(
         Role.API,
         op,
         Target(Kind.NONE, field),
-        Spread.NODES,
+        spread,
         settings=(("field", field),),
         expect=words(*expected),
     )
@@ -71,7 +73,14 @@ NODE_READY = Rule(
     spec=f"{KUBERNETES}/reference/node/node-status/#condition",
     mark="control",
     probes=(
-        at_every_node(Op.STATUS, "node-ready", "ready", "network available", "address"),
+        at_every_node(
+            Op.STATUS,
+            "node-ready",
+            "ready",
+            "network available",
+            "address",
+            spread=Spread.ALL_NODES,
+        ),
     ),
     judge=all_answered,
     usually="no CNI configuration on the Node, or its agent does not run there",
