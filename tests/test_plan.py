@@ -13,6 +13,7 @@ from pytest_k8snet.model import (
     Family,
     Feature,
     Kind,
+    Node,
     Op,
     PathKind,
     Protocol,
@@ -26,7 +27,7 @@ from pytest_k8snet.rules import RULES
 from pytest_k8snet.rules.pod_network import POD_TO_POD
 from pytest_k8snet.verdict import all_connected
 
-THREE = facts(3)
+THREE = facts(3, left_out=(Node("z", problem="NotReady"),))
 PAIRS = {f"{a}{b}" for a in "abc" for b in "abc"}
 
 
@@ -67,6 +68,7 @@ def test_pairs_are_every_node_with_every_node() -> None:
         (Spread.AT_FIRST, ["aa"]),
         (Spread.AT_SECOND, ["bb"]),
         (Spread.AT_OTHERS, ["bb", "cc"]),
+        (Spread.ALL_NODES, ["aa", "bb", "cc", "zz"]),
     ],
 )
 def test_every_other_spread_stays_on_its_nodes(

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from scenes import DUAL, facts, plan_of, reply_of, scene, seen, spec
 
 from pytest_k8snet import wire
-from pytest_k8snet.model import Observation, Outcome, Word
+from pytest_k8snet.model import Node, Observation, Outcome, Word
 from pytest_k8snet.plan import checks
 from pytest_k8snet.plugin import MARKERS
 from pytest_k8snet.report.document import cells, check_document, document
@@ -81,7 +81,7 @@ def test_the_header_names_the_cluster_and_where_its_context_was_said() -> None:
 
 
 def test_the_header_of_a_large_cluster_stays_short() -> None:
-    lines = header(facts(40, DUAL, skipped_nodes=(("z", "NotReady"),)))
+    lines = header(facts(40, DUAL, left_out=(Node("z", problem="NotReady"),)))
 
     assert lines[1:] == [
         "k8snet: network plugin unknown, unknown, ipv4 and ipv6",
