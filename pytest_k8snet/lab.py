@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed, wait
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -235,8 +235,10 @@ class Lab:
     def _second_wave(self, slow: Sequence[CheckPlan]) -> None:
         """Probe what needs the Pods that start slowly, while the rest goes on."""
         if slow:
-            for role in SLOW:
-                self._stage.create(role)
+            # After those that are watched: waiting for the kubelet is most of that.
+            for role in (*sorted(self.plan.late_roles), *SLOW):
+                with suppress(ClusterError):  # the result of whoever needs it
+                    self._stage.create(role)
             self._prober.until_settled(gate(slow), PATIENCE)
             self._ask_once(slow)
 

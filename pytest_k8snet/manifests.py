@@ -282,7 +282,7 @@ def _container(
     ]
     if role is Role.EDGE:
         made["ports"] += _host_ports(spec, node, name, facts)
-    if ports == PORTS or role is Role.SERVER:
+    if role is Role.SERVER:
         made["readinessProbe"] = _readiness(ports["main/tcp"])
     return made
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pytest_k8snet.model import Actor, Probe, Scene, Step
 
 API_WORKERS = 16
-PAUSE = 0.05
+PAUSE = 0.1
 """Seconds between two rounds of what is asked again and again."""
 
 ECHO = ["python3", "-c", "import sys; print('k8snet'); sys.exit(3)"]
@@ -260,14 +260,11 @@ def _pod_addresses(node: str, scene: Scene) -> list[str]:
 
 
 def _pods_ready(node: str, scene: Scene) -> list[str]:
-    mine = [p for p in scene.pods.values() if p.node == node and p.role in PROBED]
+    mine = [p for p in scene.pods.values() if p.node == node and p.role is Role.SERVER]
     if not mine:
-        raise wire.Unresolved(f"no Pod of ours runs on {node}")
+        raise wire.Unresolved(f"{Role.SERVER}@{node} does not run")
     late = [p.name for p in mine if p.name not in scene.ready_pods]
     return [f"{name} is not ready" for name in late] or ["ready"]
-
-
-PROBED = frozenset({Role.CLIENT, Role.SERVER})
 
 
 def _node_ready(node: str, scene: Scene) -> list[str]:

@@ -99,9 +99,6 @@ def excused(seen: Observation, starved: Mapping[str, float]) -> Observation:
     """
     if seen.outcome is not Outcome.TIMED_OUT:
         return seen
-    if seen.probe.target.kind is Kind.NODE and seen.phase == "receive":
-        # It connected, and that is all that is asked of a Node's own address.
-        return seen
     ends = {seen.probe.source.node, seen.probe.target.node}
     # Who answers for a Service may be anywhere.
     if seen.probe.target.kind not in {Kind.POD, Kind.LOOPBACK}:

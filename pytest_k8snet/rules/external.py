@@ -48,15 +48,7 @@ SOURCE_IP = (
 
 def node_is_there(seen: Observation) -> bool:
     """Whether the Node answered at all: a refusal is an answer."""
-    if seen.outcome is Outcome.TIMED_OUT:
-        # It was connected, and waits for us to begin with TLS.
-        return seen.phase == "receive"
-    return seen.outcome in {
-        Outcome.CONNECTED,
-        Outcome.REFUSED,
-        Outcome.RESET,
-        Outcome.ANSWERED_WRONGLY,
-    }
+    return seen.outcome in {Outcome.CONNECTED, Outcome.REFUSED, Outcome.RESET}
 
 
 # A kubelet listens on every Node; a firewall may refuse us, but not with silence.
@@ -67,6 +59,7 @@ OUTSIDE_SEES_NODES = Control(
         Target(Kind.NODE, "kubelet", "10250"),
         Spread.NODES,
         protocol=Protocol.TCP,
+        settings=(("handshake", True),),
         timeout="silence",
     ),
     node_is_there,
