@@ -47,6 +47,9 @@ HEAVY = frozenset({Op.BULK, Op.FULL_SIZE})
 SLOW = frozenset({Role.EDGE})
 """Roles whose Pods take longer to start: made later, while other probes wait."""
 
+HEAD_START = 1.0
+"""Seconds that probes have before heavy transfers begin beside them."""
+
 ROUNDS = 4
 """How often a probe is sent, at most, on a machine too busy to run the agents."""
 
@@ -246,7 +249,9 @@ class Lab:
         with self._phase("settle", self._say_settled):
             if self._asks_for("pod-addresses"):
                 self._stage.note_pod_addresses()
-            took, missing = self._prober.until_settled(gate(planned), PATIENCE)
+            wanted = gate(planned)
+            took, missing = self._prober.until_settled(wanted, PATIENCE)
+            self._prober.note_cut_off(wanted, missing)
             self.timings.settle, self.timings.unsettled = took, missing
 
     def _asks_for(self, name: str) -> bool:
@@ -257,17 +262,26 @@ class Lab:
         return f"settled, {missing} cells never did" if missing else "settled"
 
     def _ask_once(self, planned: Sequence[CheckPlan]) -> None:
-        """Send everything that is asked once, heavy transfers after the rest."""
+        """Send everything that is asked once, heavy transfers after the rest.
+
+        What waits for the dead does not hold them up.
+        """
         everything = [
             p
             for plan in planned
             for p in (*plan.probes, *(q for _, qs in plan.controls for q in qs))
         ]
-        seen = self._seen(p for p in everything if p.ask.op not in HEAVY)
-        for plan in planned:
-            if all(p.ask.op not in HEAVY for p in plan.probes):
-                self._publish(self._concluded(plan, seen))
-        seen |= self._seen(p for p in everything if p.ask.op in HEAVY)
+        light = [p for p in everything if p.ask.op not in HEAVY]
+        heavy = [p for p in everything if p.ask.op in HEAVY]
+        with ThreadPoolExecutor(2) as pool:
+            first = pool.submit(self._seen, light)
+            wait([first], HEAD_START)
+            second = pool.submit(self._seen, heavy)
+            seen = first.result()
+            for plan in planned:
+                if seen.keys() >= set(plan.probes):
+                    self._publish(self._concluded(plan, seen))
+            seen |= second.result()
         for plan in planned:
             if plan.check.id not in self.results:
                 self._publish(self._concluded(plan, seen))

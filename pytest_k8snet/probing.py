@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_k8snet import wire
 from pytest_k8snet.cluster.errors import ClusterError
-from pytest_k8snet.model import BUDGETS, Observation, Op, Outcome, Role
+from pytest_k8snet.model import (
+    BUDGETS,
+    TIMEOUTS,
+    Family,
+    Kind,
+    Observation,
+    Op,
+    Outcome,
+    Role,
+)
 from pytest_k8snet.result import excused
 
 if TYPE_CHECKING:
@@ -23,7 +32,14 @@ API_WORKERS = 16
 PAUSE = 0.1
 """Seconds between two rounds of what is asked again and again."""
 
+PROGRESS = 0.05
+"""What part of the cells has to settle to count: chance alone settles one or two."""
+
 ECHO = ["python3", "-c", "import sys; print('k8snet'); sys.exit(3)"]
+
+
+Ends = tuple[Role, str, str, Family | None]
+"""Who asks, from which Node, Pods of which Node, in which IP family."""
 
 
 class Prober:
@@ -50,6 +66,7 @@ class Prober:
         self._scale = scale
         self._pool = ThreadPoolExecutor(API_WORKERS, thread_name_prefix="k8snet api")
         self.sent = 0
+        self._cut_off: frozenset[Ends] = frozenset()
 
     def close(self) -> None:
         """Stop asking the API server."""
@@ -161,21 +178,57 @@ class Prober:
             answers = self.ask(pending)
             wait(answers.values())
             last = [a.result() for a in answers.values()]
-            left = {o.probe: wanted[o.probe] for o in last if not wanted[o.probe](o)}
-            if len(left) < len(pending):
+            late = [o for o in last if not wanted[o.probe](o)]
+            if len(late) < len(pending) * (1 - PROGRESS):
                 improved = time.monotonic()
-            pending = left
-            if pending and time.monotonic() - improved > patience:
+            pending = {o.probe: wanted[o.probe] for o in late}
+            if not pending or all(map(self.is_cut_off, late)):
                 break
-            if pending:
-                time.sleep(PAUSE)
+            if time.monotonic() - improved > patience:
+                break
+            time.sleep(PAUSE)
         missing = [o for o in last if o.probe in pending]
         return time.monotonic() - started, missing
+
+    def note_cut_off(
+        self, asked: Iterable[Probe], missing: Iterable[Observation]
+    ) -> None:
+        """Learn between which Nodes no Pod reaches any other.
+
+        Whoever watches a change need not wait there for what cannot come.
+
+        Args:
+            asked: what had the time to settle.
+            missing: what did not.
+
+        """
+        # A host-network Pod is reached at its Node's address: another way altogether.
+        pods = (p for p in asked if p.target.kind is Kind.POD)
+        direct = {p for p in pods if p.target.name != Role.HOST}
+        dead = direct.intersection(o.probe for o in missing)
+        alive = {_ends(p) for p in direct - dead}
+        self._cut_off = frozenset(_ends(p) for p in dead) - alive
+
+    def is_cut_off(self, seen: Observation) -> bool:
+        """Whether whoever may answer is where this source reaches no Pod."""
+        probe = seen.probe
+        nodes = {identity.partition("@")[2] for identity in seen.may_answer}
+        if probe.target.kind is Kind.POD:
+            nodes = {probe.target.node}
+        families = (probe.family,) if probe.family else self._scene().facts.families
+        ends = {
+            (probe.source.role, probe.source.node, node, family)
+            for node in nodes
+            for family in families
+        }
+        return bool(ends) and ends <= self._cut_off
 
     def watch_change(
         self, step: Step, probes: Sequence[Probe], scale: float = 1.0
     ) -> list[Observation]:
         """Ask until every cell conforms or the step's budget is used up.
+
+        Cells across which no Pod is reached have no more than the time of one attempt.
 
         Returns the last observation of every cell, with the time since the change. Of
         one that does not conform, ``seconds`` is for how long it did not.
@@ -215,12 +268,19 @@ class Prober:
                 last[probe] = replace(seen, after=since.get(probe, now))
                 if streak[probe] >= step.consecutive:
                     pending.discard(probe)
+            if now > TIMEOUTS["dead"] * scale:
+                dead = {p for p in pending if p in last and self.is_cut_off(last[p])}
+                pending -= dead
             if time.monotonic() > deadline:
                 # Those that conform may finish what they began.
                 pending = {p for p in pending if p in since or p not in last}
             if pending:
                 time.sleep(PAUSE)
         return [last[p] for p in probes]
+
+
+def _ends(probe: Probe) -> Ends:
+    return probe.source.role, probe.source.node, probe.target.node, probe.family
 
 
 def _server_there(probe: Probe, scene: Scene) -> tuple[str, str]:

@@ -18,7 +18,15 @@ from pytest_k8snet.cluster import apply
 from pytest_k8snet.cluster.channel import Channel, child_channel, exec_channel
 from pytest_k8snet.cluster.discover import family_of, pod_addresses
 from pytest_k8snet.cluster.errors import ClusterError
-from pytest_k8snet.model import BUDGETS, Actor, PodState, Role, Scene, ServiceState
+from pytest_k8snet.model import (
+    BUDGETS,
+    Actor,
+    Outcome,
+    PodState,
+    Role,
+    Scene,
+    ServiceState,
+)
 from pytest_k8snet.plan import asks_of, nodes_of
 
 if TYPE_CHECKING:
@@ -293,10 +301,13 @@ class Stage:
 
     def _restart(self, pod: PodState) -> None:
         """End a container's first process, and wait for the next one."""
-        channel = self.channels.get(Actor(pod.role, pod.node))
+        actor = Actor(pod.role, pod.node)
+        channel = self.channels.get(actor)
         if channel is None:
-            raise ClusterError(f"{Actor(pod.role, pod.node)} has no agent")
-        channel.submit([{"op": "restart", "timeout": 2.0}])[0].result()
+            raise ClusterError(f"{actor} has no agent")
+        reply = channel.submit([{"op": "restart", "timeout": 2.0}])[0].result()
+        if reply["outcome"] != Outcome.ANSWERED:
+            raise ClusterError(f"{actor} did not end: {reply['detail']}")
         deadline = time.monotonic() + BUDGETS["restart"] * self._waits.scale
         while time.monotonic() < deadline:
             found = self._api.get(path_of(pod))

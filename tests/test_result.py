@@ -163,13 +163,22 @@ def test_a_time_out_through_a_service_counts_only_where_all_were_let_run() -> No
     assert excused(lost, {"c": 9.0}).outcome is Outcome.NOT_PROBED
 
 
-def test_a_node_that_was_reached_at_all_needs_no_excuse() -> None:
+@pytest.mark.parametrize(
+    ("outcome", "there"),
+    [
+        (Outcome.CONNECTED, True),
+        (Outcome.REFUSED, True),
+        (Outcome.TIMED_OUT, False),
+        (Outcome.UNREACHABLE, False),
+    ],
+)
+def test_a_node_that_answers_a_handshake_is_there(
+    outcome: Outcome, there: bool
+) -> None:
     control, probes = PLANS["NODEPORT-EVERY-NODE-tcp-ipv4"].controls[-1]
-    reply = {"outcome": Outcome.TIMED_OUT, "phase": "receive"}
-    reached = seen(probes[0], ON, reply)
 
-    assert control.holds(reached)
-    assert excused(reached, {"a": 9.0}) is reached
+    assert wire.request(probes[0], ON)["handshake"]
+    assert control.holds(seen(probes[0], ON, {"outcome": outcome})) is there
 
 
 def test_what_was_asked_for_long_is_excused_by_a_long_pause_only() -> None:

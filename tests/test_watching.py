@@ -7,15 +7,20 @@ from concurrent.futures import Future
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import pytest
+from scenes import facts
+
 from pytest_k8snet.model import (
     Actor,
     Ask,
+    Family,
     Kind,
     Observation,
     Op,
     Outcome,
     Probe,
     Role,
+    Scene,
     Step,
     Target,
 )
@@ -40,7 +45,7 @@ class Scripted(Prober):
 
     def __init__(self) -> None:
         nothing: Any = None
-        super().__init__(nothing, {}, lambda: nothing)
+        super().__init__(nothing, {}, lambda: Scene(facts(2)))
         self.asked: list[Probe] = []
 
     def ask(self, probes: Iterable[Probe]) -> dict[Probe, Future[Observation]]:
@@ -93,3 +98,58 @@ def test_the_seconds_of_a_dead_cell_are_those_without_an_answer() -> None:
     starved = {"b": 0.6}
     assert excused(dead, starved).outcome is Outcome.NOT_PROBED
     assert excused(replace(dead, seconds=10.0), starved) == replace(dead, seconds=10.0)
+
+
+def cell(to: str, kind: Kind = Kind.POD, name: str = Role.SERVER) -> Probe:
+    """Ask from Node a."""
+    target = Target(kind, name, node=to)
+    return Probe(ASK, Actor(Role.CLIENT, "a"), target, family=Family.IPV4)
+
+
+def unanswered(probe: Probe, *may_answer: str) -> Observation:
+    return Observation(probe, Outcome.TIMED_OUT, may_answer=may_answer)
+
+
+@pytest.mark.parametrize(
+    ("waited_for", "cut_off"),
+    [
+        (unanswered(cell("b", name=Role.SPARE)), True),
+        (unanswered(cell("a", name=Role.SPARE)), False),
+        (unanswered(cell("a", Kind.CLUSTER_IP, "x"), "server@b"), True),
+        (unanswered(cell("a", Kind.CLUSTER_IP, "x"), "server@b", "server@a"), False),
+        (unanswered(cell("a", Kind.CLUSTER_IP, "x")), False),
+    ],
+)
+def test_where_no_pod_is_reached_nothing_is_waited_for(
+    waited_for: Observation, cut_off: bool
+) -> None:
+    prober = Scripted()
+    asked = [cell("a"), cell("b"), cell("b", name=Role.HOST), cell("b", Kind.NODE)]
+
+    prober.note_cut_off(asked, [unanswered(cell("b"))])
+    prober.close()
+
+    assert prober.is_cut_off(waited_for) is cut_off
+
+
+def test_one_pod_that_answers_shows_that_its_node_is_not_cut_off() -> None:
+    prober = Scripted()
+    asked = [cell("b"), cell("b", name=Role.UNREADY)]
+
+    prober.note_cut_off(asked, [unanswered(cell("b"))])
+    prober.close()
+
+    assert not prober.is_cut_off(unanswered(cell("b")))
+
+
+def test_a_cell_that_is_cut_off_has_the_time_of_one_attempt() -> None:
+    prober = Scripted()
+    dead = cell("b")
+    prober.note_cut_off([dead], [unanswered(dead)])
+    step = Step(asks=(ASK,), until=is_connected)
+
+    (seen,) = prober.watch_change(step, [dead], BUDGET)
+    prober.close()
+
+    assert seen.outcome is Outcome.TIMED_OUT
+    assert prober.asked == [dead]

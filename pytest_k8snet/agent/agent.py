@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 # socket.timeout is no TimeoutError yet.
 TimedOut = (socket.timeout, TimeoutError)
 
-WORKERS = 256
+WORKERS = 512
 LINE = 65536
 BLOCK = 65536
 NO_PROGRESS = 4.0  # ARP gives up after 3.1 s: below that a dead hop looks like a drop

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from pytest_k8snet.cluster.api import Api
 
 GRACE = 10.0  # beyond a request's own time-out, for the way there and back
-AGENT_WORKERS = 256  # as many requests an agent runs at a time; the others queue
+AGENT_WORKERS = 512  # as many requests an agent runs at a time; the others queue
 LINE = 48 * 1024  # a message fits in one websocket frame of every server
 KEEP_ALIVE = 30.0  # load balancers cut streams that are idle for minutes
 STALL = 10.0  # an agent reads at once: who does not is gone
