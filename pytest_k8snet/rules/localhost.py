@@ -143,6 +143,10 @@ LOCALHOST_PRIVATE = Rule(
             ),
             "the loopback server answers its own Pod",
         ),
+        reaches(
+            connect(Role.CLIENT, pod(Role.SERVER), protocol=Protocol.TCP),
+            "the same client reaches the server's Pod IP",
+        ),
     ),
     probes=(connect(Role.CLIENT, pod(Role.SERVER, "loopback"), protocol=Protocol.TCP),),
     judge=all_silent,

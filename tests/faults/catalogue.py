@@ -87,6 +87,7 @@ ROUTE_MISSING = Fault(
     },
     inconclusive={
         **each(NEVER_CONNECTED, between(ONE, OTHER)),
+        "LOCALHOST-PRIVATE": between(ONE, OTHER),
         # Its control, that a client sees several backends, does not hold.
         "SERVICE-SESSION-AFFINITY": everywhere,
     },
@@ -218,6 +219,7 @@ CUT_OFF = Fault(
     },
     inconclusive={
         **each(NEVER_CONNECTED, crossing(OTHER)),
+        "LOCALHOST-PRIVATE": crossing(OTHER),
         "SERVICE-SESSION-AFFINITY": everywhere,
     },
 )
