@@ -614,8 +614,9 @@ class Scene:
     outside: str = ""
 
     def rank(self, node: str) -> int:
-        """Give the place of a Node in the order of names, which labels carry."""
-        return next(i for i, n in enumerate(self.facts.nodes) if n.name == node)
+        """Give the place of a Node, which labels carry; those left out come last."""
+        nodes = (*self.facts.nodes, *self.facts.left_out)
+        return next(i for i, n in enumerate(nodes) if n.name == node)
 
     def pod(self, role: Role, node: str) -> PodState | None:
         """Give the Pod that plays a role on a Node, if it runs."""

@@ -136,8 +136,11 @@ class Prober:
                 reply = {"outcome": Outcome.ANSWERED_WRONGLY, "detail": str(error)}
             except Exception as error:  # noqa: BLE001 - a bug must not hang the run
                 reply = {"outcome": Outcome.NOT_PROBED, "detail": repr(error)}
-            took = round(time.monotonic() - started, 4)
-            answer.set_result(wire.observe(probe, reply | {"seconds": took}, scene))
+            reply["seconds"] = round(time.monotonic() - started, 4)
+            try:
+                answer.set_result(wire.observe(probe, reply, scene))
+            except Exception as error:  # noqa: BLE001 - a bug must not hang the run
+                answer.set_exception(error)
 
         self.sent += 1
         self._pool.submit(work)

@@ -14,6 +14,7 @@ from pytest_k8snet.model import (
     Ask,
     Family,
     Kind,
+    Node,
     Op,
     Outcome,
     Probe,
@@ -273,3 +274,14 @@ def test_every_request_of_every_rule_is_complete() -> None:
         if probe.source.role is not Role.API:
             assert request(probe, ON)["timeout"] > 0
         assert observe(probe, reply_of(probe, ON), ON).probe is probe
+
+
+def test_what_a_node_should_be_is_known_of_one_that_is_left_out_too() -> None:
+    out = facts(2, left_out=(Node("z", ready=False, problem="NotReady"),))
+    (planned,) = (p for p in plan_of(out).checks if p.check.id == "NODE-READY")
+    reply = {"outcome": Outcome.ANSWERED}
+
+    seen_at = {p.source.node: observe(p, reply, scene(out)) for p in planned.probes}
+
+    assert set(seen_at) == {"a", "b", "z"}
+    assert "ready" in seen_at["z"].expected
