@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from pytest_k8snet.model import (
     Actor,
     Check,
+    Feature,
     Kind,
     NotApplicable,
     Op,
@@ -35,6 +36,12 @@ if TYPE_CHECKING:
         Step,
     )
 
+
+LACKING = {
+    Feature.NETWORK_POLICY: "no network plugin enforces NetworkPolicy",
+    Feature.DUAL_STACK: "the cluster is not dual-stack",
+}
+"""Why a rule does not apply, by the feature that was neither found nor claimed."""
 
 THROUGH_THE_KUBELET = frozenset({Op.EXEC, Op.LOGS, Op.PORT_FORWARD})
 
@@ -90,7 +97,7 @@ def check_applies(check: Check, facts: ClusterFacts, limits: Limits) -> None:
         has = " and ".join(facts.families)
         raise NotApplicable(f"the cluster has no {check.family}, only {has}")
     if missing := rule.needs - facts.features:
-        raise NotApplicable(f"needs {', '.join(sorted(missing))}")
+        raise NotApplicable("; ".join(LACKING[one] for one in sorted(missing)))
     if not facts.dns_addresses and resolves(rule):
         raise NotApplicable("no cluster DNS: kube-system has no k8s-app=kube-dns")
     need = max(rule.min_nodes, 2 if check.path is PathKind.CROSS_NODE else 1)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from pytest_k8snet.model import Feature
 from pytest_k8snet.plugin import options
 from pytest_k8snet.plugin.options import OPTIONS
 
@@ -112,6 +113,7 @@ def test_a_flag_can_be_said_by_variable(
         ("namespace-prefix", "x-", "inner dashes"),
         ("tolerations", "key:Sometimes", "NoSchedule, PreferNoSchedule, NoExecute"),
         ("tolerations", "=value", "key[=value][:Effect]"),
+        ("features", "Teleport", "NetworkPolicy, DualStack"),
     ],
 )
 def test_a_bad_value_is_refused_with_what_is_allowed(
@@ -178,6 +180,8 @@ def test_cleaning_up_is_for_a_context_not_for_a_cluster_still_to_be_made(
         (options.prefix, "a", "a"),
         (options.prefix, "my-net", "my-net"),
         (options.provider, "netns", "netns"),
+        (options.features, "", frozenset()),
+        (options.features, "NetworkPolicy, DualStack", frozenset(Feature)),
         (options.tolerations, "all", EXISTS),
         (options.tolerations, "none", ()),
         (

@@ -40,6 +40,7 @@ def discover(
     *,
     selector: str = "",
     tolerations: Sequence[dict[str, Any]] = ({"operator": "Exists"},),
+    claimed: frozenset[Feature] = frozenset(),
 ) -> ClusterFacts:
     """Ask the API server for everything that the plan needs.
 
@@ -48,6 +49,7 @@ def discover(
         context: the kubeconfig context, for reports.
         selector: a label selector for Nodes; "" takes all.
         tolerations: what the probe Pods tolerate.
+        claimed: features that the cluster has, whether they are found or not.
 
     Raises:
         NoNodes: when no Node is left to probe from.
@@ -83,7 +85,7 @@ def discover(
         service_cidrs=_service_cidrs(api),
         network_plugin=plugin,
         service_proxy=_service_proxy(api, daemons),
-        features=frozenset(features),
+        features=claimed | features,
         left_out=tuple(left_out),
     )
 

@@ -14,6 +14,8 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from pytest_k8snet.model import Feature
+
 DEFAULT_IMAGE = "docker.io/library/python:3.13-slim"
 PREFIX_PATTERN = re.compile(r"[a-z0-9]([a-z0-9-]{0,28}[a-z0-9])?")
 
@@ -104,6 +106,17 @@ def provider(text: str) -> str:
     return text
 
 
+def features(text: str) -> frozenset[Feature]:
+    """Read the features that a cluster claims, comma-separated."""
+    from pytest_k8snet.model import Feature  # noqa: PLC0415 - only when asked
+
+    try:
+        return frozenset(Feature(one.strip()) for one in text.split(",") if one.strip())
+    except ValueError:
+        known = ", ".join(Feature)
+        raise ValueError(f"a comma-separated list of {known}") from None
+
+
 OPTIONS = (
     Option(
         "context",
@@ -161,6 +174,14 @@ OPTIONS = (
         default=({"operator": "Exists"},),
         metavar="LIST",
         parse=tolerations,
+    ),
+    Option(
+        "features",
+        "features that the cluster claims beside those that are found, such as "
+        "NetworkPolicy, comma-separated; one that does not work is a failure",
+        default=frozenset(),
+        metavar="LIST",
+        parse=features,
     ),
     Option(
         "no-host-network",

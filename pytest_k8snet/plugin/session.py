@@ -96,6 +96,7 @@ class Run:
                 self.context,
                 selector=self.settings["nodes"],
                 tolerations=self.settings["tolerations"],
+                claimed=self.settings["features"],
             )
             if not self.settings["plan"]:
                 self._sweep()
