@@ -384,6 +384,9 @@ class Feature(StrEnum):
 
     NETWORK_POLICY = "NetworkPolicy"
     DUAL_STACK = "DualStack"
+    LOAD_BALANCER = "LoadBalancer"
+    INGRESS = "Ingress"
+    GATEWAY = "Gateway"
 
 
 @dataclass(frozen=True)

@@ -40,6 +40,9 @@ if TYPE_CHECKING:
 LACKING = {
     Feature.NETWORK_POLICY: "no network plugin enforces NetworkPolicy",
     Feature.DUAL_STACK: "the cluster is not dual-stack",
+    Feature.LOAD_BALANCER: "nothing known gives LoadBalancer Services addresses",
+    Feature.INGRESS: "there is no IngressClass",
+    Feature.GATEWAY: "no GatewayClass is accepted",
 }
 """Why a rule does not apply, by the feature that was neither found nor claimed."""
 

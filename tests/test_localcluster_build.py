@@ -7,6 +7,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_k8snet.localcluster import BuildError, build
+from pytest_k8snet.localcluster.component import (
+    COMPONENTS,
+    Component,
+    Edit,
+    Source,
+)
 from pytest_k8snet.localcluster.progress import Silent
 
 if TYPE_CHECKING:
@@ -17,10 +23,15 @@ echo "$@" >>{folder}/calls
 case "$1 $2" in
 "env GOVERSION") printf '{version}\\namd64\\n' ;;
 "env GOCACHE") echo {folder}/gocache ;;
+"mod download") echo '{{"Dir": "{folder}/module"}}' ;;
 build*)
   {fail}
   echo example.org/some/package >&2
   for word; do
+    if [ "$previous" = -modfile ]; then
+      cp "$word" {folder}/seen.mod
+      cp -r "$(dirname "$word")/src/example.org/m" {folder}/seen
+    fi
     if [ "$previous" = -o ]; then
       case $word in */) touch "$word/program" ;; *) touch "$word" ;; esac
     fi
@@ -63,7 +74,7 @@ def test_every_component_is_built_once_and_then_found(go: Go) -> None:
     second = build.build_all(Silent())
 
     assert first == second
-    assert len(go.builds()) == len(build.COMPONENTS)
+    assert len(go.builds()) == len(COMPONENTS)
     assert all("-mod=readonly" in call for call in go.builds())
     assert (first["coredns"] / "coredns").exists()
     assert (first["etcd"] / "etcd").exists()
@@ -75,7 +86,7 @@ def test_another_go_release_is_another_build(go: Go) -> None:
     go.write(version="go1.27.0")
 
     assert build.build_all(Silent()) != first
-    assert len(go.builds()) == 2 * len(build.COMPONENTS)
+    assert len(go.builds()) == 2 * len(COMPONENTS)
 
 
 def test_a_failed_build_says_why_and_leaves_no_half(go: Go) -> None:
@@ -128,7 +139,67 @@ def test_too_full_a_disk_is_noticed_before_the_build(
 
 
 def test_every_component_is_pinned_and_complete() -> None:
-    for component in build.COMPONENTS:
+    for component in COMPONENTS:
         assert (component.folder / "go.mod").is_file()
         pinned = (component.folder / "go.sum").is_file()
         assert pinned or "require" not in (component.folder / "go.mod").read_text()
+
+
+EDITED = Component(
+    "flannel",
+    ("example.org/m",),
+    edits=(Edit("example.org/m", "main.go", "old\n", "new\n"),),
+    sources=(Source("example.org/m", "docs/a.yaml"), Source("example.org/m", "bpf")),
+)
+
+
+@pytest.fixture
+def module(go: Go) -> Path:
+    folder = go.folder / "module"
+    (folder / "docs").mkdir(parents=True)
+    (folder / "bpf").mkdir()
+    (folder / "docs/a.yaml").write_text("a: 1")
+    (folder / "bpf/b.h").write_text("b")
+    (folder / "main.go").write_text("one\nold\n")
+    # As Go keeps its modules.
+    (folder / "main.go").chmod(0o444)
+    return folder
+
+
+def test_what_goes_with_the_programs_is_kept_beside_them(go: Go, module: Path) -> None:
+    built = build.build_all(Silent(), [EDITED])["flannel"]
+
+    assert (built / "a.yaml").read_text() == "a: 1"
+    assert (built / "bpf/b.h").read_text() == "b"
+    assert (built / "program").exists()
+    assert (module / "bpf/b.h").exists()
+    assert len(go.builds()) == len(COMPONENTS) + 1
+
+
+def test_a_changed_module_is_built_from_a_copy(go: Go, module: Path) -> None:
+    build.build_all(Silent(), [EDITED])
+
+    assert (go.folder / "seen/main.go").read_text() == "one\nnew\n"
+    assert (module / "main.go").read_text() == "one\nold\n"
+    replaced = (go.folder / "seen.mod").read_text()
+    assert "replace example.org/m => " in replaced
+
+
+def test_a_change_that_does_not_fit_its_module_says_so(go: Go, module: Path) -> None:
+    del go
+    (module / "main.go").chmod(0o644)
+    (module / "main.go").write_text("old\nold\n")
+
+    with pytest.raises(BuildError, match=r"main.go of example.org/m .* 2 times"):
+        build.build_all(Silent(), [EDITED])
+
+
+def test_another_change_or_file_is_another_build(go: Go, module: Path) -> None:
+    plain = Component("flannel", ("example.org/m",))
+
+    first = build.build_all(Silent(), [EDITED])["flannel"]
+
+    assert build.build_all(Silent(), [EDITED])["flannel"] == first
+    assert build.build_all(Silent(), [plain])["flannel"] != first
+    assert len(go.builds()) == len(COMPONENTS) + 2
+    assert module.is_dir()

@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from pytest_k8snet.localcluster import ClusterConfigError, config
+from pytest_k8snet.model import Feature
 
 HEAD = "kind: Cluster\napiVersion: kind.x-k8s.io/v1alpha4\n"
 EXTRAS = "---\nkind: ClusterExtras\napiVersion: k8snet/v1alpha1\n"
@@ -33,8 +34,7 @@ def test_an_almost_empty_file_means_what_it_means_to_kind() -> None:
     assert spec.families == ("ipv4",)
     assert spec.pod_subnets == ("10.244.0.0/16",)
     assert spec.service_subnets == ("10.96.0.0/16",)
-    assert spec.default_cni
-    assert (spec.cni, spec.features) == ("bridge", ())
+    assert (spec.cni, spec.addons, spec.features) == ("bridge", (), ())
 
 
 def test_nodes_are_named_as_kind_names_them_control_plane_first() -> None:
@@ -82,8 +82,35 @@ def test_the_second_document_is_ours_and_kind_never_sees_it() -> None:
     [
         ("nodse: []\n", "my-cluster.yaml: nodse: kind.x-k8s.io/v1alpha4 has no such"),
         ("nodes: [{role: boss}]\n", "nodes[0].role: Input should be 'control-plane'"),
-        (f"{EXTRAS}addons: []\n", "addons: k8snet/v1alpha1 has no such field"),
-        (f"{EXTRAS}cni: magic\n", "cni: Input should be 'bridge', but it is 'magic'"),
+        (f"{EXTRAS}adons: []\n", "adons: k8snet/v1alpha1 has no such field"),
+        (
+            f"{EXTRAS}cni: magic\n",
+            ("cni: Input should be 'bridge', 'flannel' or 'cilium', but it is 'magic'"),
+        ),
+        (
+            f"{EXTRAS}addons: [metallb, istio]\n",
+            "addons[1]: Input should be 'metallb' or 'traefik', but it is 'istio'",
+        ),
+        (
+            f"{EXTRAS}features: [Teleport]\n",
+            "features[0]: Input should be 'NetworkPolicy'",
+        ),
+        (
+            f"{EXTRAS}flannel: {{backend: host-gw}}\n",
+            "flannel: these options are flannel's, but cni is bridge",
+        ),
+        (
+            f"{EXTRAS}cni: flannel\nflannel: {{backend: udp}}\n",
+            "flannel.backend: Input should be 'vxlan' or 'host-gw', but it is 'udp'",
+        ),
+        (
+            f"networking: {{disableDefaultCNI: true}}\n{EXTRAS}cni: bridge\n",
+            "cni is bridge, which is the default that",
+        ),
+        (
+            f"networking: {{disableDefaultCNI: true}}\n{EXTRAS}addons: [metallb]\n",
+            "addons: metallb are Pods, but with networking.disableDefaultCNI",
+        ),
         (f"{EXTRAS}---\nx: 1\n", "holds 3 documents, but should hold"),
         ("name: [\n", "my-cluster.yaml is not YAML"),
         ("name: Big_Name\n", "the cluster's name is 'Big_Name', but should be"),
@@ -158,3 +185,38 @@ def test_a_shipped_cluster_has_the_name_of_its_file_and_suits_netns(
 
     assert spec.name == file.stem
     config.require_netns(spec, most_nodes=20)
+
+
+@pytest.mark.parametrize(
+    ("text", "cni", "disabled"),
+    [
+        ("", "bridge", None),
+        (f"{EXTRAS}cni: bridge\n", "bridge", None),
+        (f"{EXTRAS}cni: cilium\n", "cilium", True),
+        ("networking: {disableDefaultCNI: true}\n", None, True),
+        (
+            f"networking: {{disableDefaultCNI: true}}\n{EXTRAS}cni: flannel\n",
+            "flannel",
+            True,
+        ),
+    ],
+)
+def test_a_pod_network_of_ours_replaces_the_one_of_kind(
+    text: str, cni: str | None, disabled: bool | None
+) -> None:
+    spec = parse(text)
+
+    assert spec.cni == cni
+    networking = yaml.safe_load(spec.kind_document).get("networking", {})
+    assert networking.get("disableDefaultCNI") is disabled
+
+
+def test_flannels_backend_and_the_addons_are_read() -> None:
+    spec = parse(
+        f"{EXTRAS}cni: flannel\nflannel: {{backend: host-gw}}\n"
+        "addons: [traefik, metallb, traefik]\nfeatures: [Ingress]\n"
+    )
+
+    assert (spec.cni, spec.flannel_backend) == ("flannel", "host-gw")
+    assert spec.addons == ("traefik", "metallb")
+    assert spec.features == (Feature.INGRESS,)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_k8snet.localcluster import PROBE_IMAGE, images, probe_image
+from pytest_k8snet.localcluster import PROBE_IMAGE, images, userland
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -91,7 +91,7 @@ def test_the_name_of_the_probe_image_is_one() -> None:
 
 
 def test_everything_lies_below_one_usr() -> None:
-    found = probe_image._merged(
+    found = userland.merged(
         {"/lib64/ld.so": b"", "/usr/lib/libc.so": b"", "/root/python": b""},
         {"/lib/libc.so": "/usr/lib/libc.so", "/usr/bin/python3": "/root/python"},
     )

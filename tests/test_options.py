@@ -181,7 +181,7 @@ def test_cleaning_up_is_for_a_context_not_for_a_cluster_still_to_be_made(
         (options.prefix, "my-net", "my-net"),
         (options.provider, "netns", "netns"),
         (options.features, "", frozenset()),
-        (options.features, "NetworkPolicy, DualStack", frozenset(Feature)),
+        (options.features, "Ingress, Gateway", {Feature.INGRESS, Feature.GATEWAY}),
         (options.tolerations, "all", EXISTS),
         (options.tolerations, "none", ()),
         (

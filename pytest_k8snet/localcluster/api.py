@@ -14,7 +14,9 @@ from .errors import LocalClusterError
 if TYPE_CHECKING:
     from pathlib import Path
 
-CONFLICT, FIRST_ERROR = 409, 400
+CONFLICT, FIRST_ERROR, FIRST_SERVER_ERROR = 409, 400, 500
+# The manager of the fields that we apply.
+MANAGER = "fieldManager=k8snet&force=true"
 
 
 class Api:
@@ -51,6 +53,11 @@ class Api:
         """Change some fields of an object."""
         self._call("PATCH", path, body, "application/merge-patch+json")
 
+    def apply(self, path: str, item: dict[str, Any]) -> None:
+        """Create an object, or give it these fields."""
+        # JSON is YAML.
+        self._call("PATCH", f"{path}?{MANAGER}", item, "application/apply-patch+yaml")
+
     def _call(
         self,
         method: str,
@@ -60,6 +67,9 @@ class Api:
         allow: int = 0,
     ) -> dict[str, Any]:
         status, answer = self._request(method, path, body, kind)
+        if status >= FIRST_SERVER_ERROR:
+            # It cannot right now, which is as good as unreachable.
+            raise OSError(f"{method} {path} was answered {status}: {answer}")
         if status >= FIRST_ERROR and status != allow:
             raise LocalClusterError(f"{method} {path} was answered {status}: {answer}")
         return dict(json.loads(answer))

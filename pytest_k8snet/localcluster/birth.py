@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from . import (
+    addons,
     cgroups,
     containerd,
     control_plane,
@@ -79,14 +80,16 @@ class Birth:
             for each in started:
                 each.result()
             list(pool.map(self._start_agents, self.nodes))
-            self._addons(api)
+            self._core(api)
             self.progress.stage("Nodes ready")
             self._pod_network(api, pool)
         self._label(api)
-        if self.spec.default_cni:
+        if self.spec.cni:
             self._wait_for_nodes(api)
             api.create(manifests.DEPLOYMENTS, manifests.coredns())
             self._wait_for_dns(api)
+            for name in self.spec.addons:
+                self._install(addons.ADDONS[name], api)
         else:
             api.create(manifests.DEPLOYMENTS, manifests.coredns())
             self.progress.stage("no pod network (disableDefaultCNI): not waiting")
@@ -132,7 +135,7 @@ class Birth:
         if self.spec.proxy_mode != "none":
             node_agents.start_proxy(node)
 
-    def _addons(self, api: Api) -> None:
+    def _core(self, api: Api) -> None:
         dns = [service_address(subnet, 10) for subnet in self.spec.service_subnets]
         proxy = node_agents.proxy_config(self.spec)
         for path, body in manifests.addons(dns, proxy):
@@ -151,13 +154,21 @@ class Birth:
         self._wait(
             "registration of all Nodes", numbered, timeout=120, hint=self._kubelet
         )
-        if self.spec.default_cni:
+        if self.spec.cni == "bridge":
             list(
                 pool.map(
                     lambda node: podnet.connect(node, self.nodes, cidrs, self.spec),
                     self.nodes,
                 )
             )
+        elif network := addons.network_of(self.spec):
+            self._install(network, api)
+
+    def _install(self, addon: addons.Addon, api: Api) -> None:
+        self.progress.stage(addon.name)
+        node = self.first.record.addresses
+        setting = addons.Setting(self.spec, self.materials.binaries, node)
+        addons.install(addon, setting, api, self._wait, self.progress)
 
     def _label(self, api: Api) -> None:
         # Not by the kubelet: it may not set labels of kubernetes.io on its own Node.
@@ -170,8 +181,14 @@ class Birth:
                 api.merge(f"/api/v1/nodes/{node.name}", body)
 
     def _wait_for_nodes(self, api: Api) -> None:
+        # A plugin that comes as Pods lets a Node be ready before its network is.
+        later = addons.network_of(self.spec) is not None
+
         def ready() -> bool:
-            found = [_ready_node(item) for item in api.items("/api/v1/nodes")]
+            found = [
+                _ready_node(item) and (not later or _has_network(item))
+                for item in api.items("/api/v1/nodes")
+            ]
             self.progress.detail(f"{sum(found)} of {len(self.nodes)}")
             return all(found) and len(found) == len(self.nodes)
 
@@ -197,7 +214,7 @@ class Birth:
         happened: Callable[[], bool],
         *,
         timeout: float,
-        hint: Callable[[], str],
+        hint: Callable[[], str] = str,
     ) -> None:
         """Wait, but not for a cluster that somebody removes meanwhile."""
 
@@ -226,4 +243,12 @@ def _ready_node(item: dict[str, Any]) -> bool:
     taints = item["spec"].get("taints", [])
     return ready and not any(
         taint["key"] == "node.kubernetes.io/not-ready" for taint in taints
+    )
+
+
+def _has_network(item: dict[str, Any]) -> bool:
+    """Say whether the network plugin itself calls a Node's network available."""
+    conditions = item.get("status", {}).get("conditions", [])
+    return any(
+        c["type"] == "NetworkUnavailable" and c["status"] == "False" for c in conditions
     )

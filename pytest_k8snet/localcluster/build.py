@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -16,64 +17,17 @@ from filelock import FileLock
 
 from . import paths
 from .commands import environment, run
+from .component import COMPONENTS
 from .errors import BuildError
 from .packages import find
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from .component import Component, Edit
     from .progress import Progress
 
-KUBERNETES_VERSION = "v1.36.1"
 FLAGS = "-buildvcs=false -trimpath"
-_VERSION = "-X k8s.io/component-base/version"
-_KUBERNETES = "k8s.io/kubernetes/cmd"
-_CNI = "github.com/containernetworking/plugins/plugins"
-
-
-@dataclass(frozen=True)
-class Component:
-    """Programs that one go.mod pins."""
-
-    name: str
-    packages: tuple[str, ...]
-    ldflags: str = "-s -w"
-
-    @property
-    def folder(self) -> Path:
-        return paths.COMPONENTS / self.name
-
-
-COMPONENTS = (
-    Component("pause", (".",)),
-    Component(
-        "cni",
-        tuple(
-            f"{_CNI}/{plugin}"
-            for plugin in (
-                "main/bridge",
-                "ipam/host-local",
-                "main/loopback",
-                "meta/portmap",
-            )
-        ),
-    ),
-    Component("etcd", ("go.etcd.io/etcd/server/v3",)),
-    Component("coredns", (".",)),
-    Component(
-        "kubernetes",
-        tuple(
-            f"{_KUBERNETES}/{program}"
-            for program in (
-                "kube-apiserver",
-                "kube-controller-manager",
-                "kube-proxy",
-                "kube-scheduler",
-                "kubelet",
-            )
-        ),
-        f"-s -w {_VERSION}.gitVersion={KUBERNETES_VERSION} {_VERSION}.gitMajor=1 "
-        f"{_VERSION}.gitMinor=36 {_VERSION}.gitTreeState=clean",
-    ),
-)
 
 
 @dataclass(frozen=True)
@@ -86,14 +40,18 @@ class Binaries:
         return self.folders[component]
 
 
-def build_all(progress: Progress) -> Binaries:
-    """Return all components' programs; build what the cache does not hold."""
+def build_all(progress: Progress, more: Sequence[Component] = ()) -> Binaries:
+    """Return all components' programs; build what the cache does not hold.
+
+    `more` is what a cluster needs beyond what every cluster has.
+    """
     home = paths.cache_home() / "bin"
     keys: dict[str, str] = {}
     go = _Go.find()
-    for component in COMPONENTS:
+    wanted = (*COMPONENTS, *more)
+    for component in wanted:
         keys[component.name] = f"{component.name}-{go.key(component)}"
-    absent = [c for c in COMPONENTS if not (home / keys[c.name]).is_dir()]
+    absent = [c for c in wanted if not (home / keys[c.name]).is_dir()]
     if absent:
         home.mkdir(parents=True, exist_ok=True)
         _require_space(go)
@@ -142,7 +100,13 @@ class _Go:
     def key(self, component: Component) -> str:
         """Identify what a build would make, by all that goes into it."""
         digest = hashlib.sha256()
-        for part in (*component.packages, component.ldflags, FLAGS):
+        made_of = (component.tags, component.edits, component.sources)
+        for part in (
+            *component.packages,
+            component.ldflags,
+            FLAGS,
+            *filter(None, made_of),
+        ):
             digest.update(f"{part}\0".encode())
         digest.update(f"{self.version}\0{self.arch}\0".encode())
         for file in sorted(component.folder.iterdir()):
@@ -164,14 +128,45 @@ class _Go:
                 output = folder / "etcd"
             self._run(
                 [
-                    *("build", "-v", "-mod=readonly"),
+                    *("build", "-v", "-mod=readonly", "-tags", component.tags),
+                    *self._edited(component, Path(new)),
                     *("-ldflags", component.ldflags, "-o", str(output)),
                     *component.packages,
                 ],
                 component,
                 progress,
             )
+            for source in component.sources:
+                found = self._module(component, source.module) / source.path
+                _copy(found, folder / source.name)
             folder.rename(target)
+
+    def _module(self, component: Component, module: str) -> Path:
+        """Return the folder of a module, in the version that the component pins."""
+        argv = [self.program, "mod", "download", "-json", module]
+        done = run(
+            ["env", "-C", str(component.folder), *argv],
+            env=_environment(),
+            timeout=300,
+        )
+        return Path(json.loads(done.stdout)["Dir"])
+
+    def _edited(self, component: Component, scratch: Path) -> list[str]:
+        """Copy the modules that have to be changed; return how Go takes the copies."""
+        if not component.edits:
+            return []
+        for name in ("go.mod", "go.sum"):
+            _copy(component.folder / name, scratch / name)
+        file = scratch / "go.mod"
+        for module in sorted({edit.module for edit in component.edits}):
+            copy = scratch / "src" / module
+            _copy(self._module(component, module), copy)
+            for edit in component.edits:
+                if edit.module == module:
+                    _apply(edit, copy / edit.file)
+            with file.open("a") as text:
+                text.write(f"\nreplace {module} => {copy}\n")
+        return ["-modfile", str(file)]
 
     def _run(self, args: list[str], component: Component, progress: Progress) -> None:
         # The build dies with us: nobody would want its result.
@@ -201,6 +196,26 @@ class _Go:
                 f"{process.returncode}):\n{said or ''.join(tail)}\n"
                 "if modules could not be fetched, check GOPROXY and the network"
             )
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Copy a file or folder of the module cache, which is kept read-only."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if source.is_dir():
+        shutil.copytree(source, target)
+    else:
+        shutil.copy2(source, target)
+    run(["chmod", "-R", "u+w", str(target)])
+
+
+def _apply(edit: Edit, file: Path) -> None:
+    text = file.read_text()
+    if text.count(edit.old) != 1:
+        raise BuildError(
+            f"{edit.file} of {edit.module} is to be changed, but has {edit.old!r} "
+            f"{text.count(edit.old)} times; has the module's version been changed?"
+        )
+    file.write_text(text.replace(edit.old, edit.new))
 
 
 def _environment() -> dict[str, str]:

@@ -6,12 +6,17 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from pytest_k8snet.model import Feature  # noqa: TC001 - pydantic reads it
+
 from .errors import ClusterConfigError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 ProxyMode = Literal["nftables", "iptables", "ipvs", "none"]
+Cni = Literal["bridge", "flannel", "cilium"]
+AddonName = Literal["metallb", "traefik"]
+FlannelBackend = Literal["vxlan", "host-gw"]
 
 KIND_API, OUR_API = "kind.x-k8s.io/v1alpha4", "k8snet/v1alpha1"
 
@@ -55,11 +60,17 @@ class KindCluster(_Strict):
     containerdConfigPatchesJSON6902: list[Any] | None = None  # noqa: N815
 
 
+class FlannelOptions(_Strict):
+    backend: FlannelBackend = "vxlan"
+
+
 class ClusterExtras(_Strict):
     kind: Literal["ClusterExtras"]
     apiVersion: Literal["k8snet/v1alpha1"]  # noqa: N815
-    cni: Literal["bridge"] = "bridge"
-    features: list[str] = Field(default_factory=list)
+    cni: Cni | None = None
+    flannel: FlannelOptions | None = None
+    addons: list[AddonName] = Field(default_factory=list)
+    features: list[Feature] = Field(default_factory=list)
 
 
 _Model = TypeVar("_Model", bound=BaseModel)

@@ -16,7 +16,11 @@ import yaml
 from .cluster_file import (
     KIND_API,
     OUR_API,
+    AddonName,
     ClusterExtras,
+    Cni,
+    FlannelBackend,
+    FlannelOptions,
     KindCluster,
     ProxyMode,
     validate,
@@ -25,6 +29,8 @@ from .errors import ClusterConfigError
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from pytest_k8snet.model import Feature
 
 Family = Literal["ipv4", "ipv6"]
 FAMILIES: dict[str, tuple[Family, ...]] = {
@@ -62,9 +68,11 @@ class ClusterSpec:
     pod_subnets: tuple[str, ...]
     service_subnets: tuple[str, ...]
     proxy_mode: ProxyMode
-    default_cni: bool
-    cni: str
-    features: tuple[str, ...]
+    # None when the file wants none, and Nodes that are never ready.
+    cni: Cni | None
+    flannel_backend: FlannelBackend
+    addons: tuple[AddonName, ...]
+    features: tuple[Feature, ...]
     dns_search: tuple[str, ...]
     feature_gates: dict[str, bool]
     runtime_config: dict[str, str]
@@ -107,15 +115,45 @@ def parse(text: str, file: Path, name: str | None = None) -> ClusterSpec:
         pod_subnets=pods,
         service_subnets=services,
         proxy_mode=kind.networking.kubeProxyMode,
-        default_cni=not kind.networking.disableDefaultCNI,
-        cni=extras.cni,
+        cni=_cni(kind, extras, file),
+        flannel_backend=(extras.flannel or FlannelOptions()).backend,
+        addons=tuple(dict.fromkeys(extras.addons)),
         features=tuple(extras.features),
         dns_search=tuple(kind.networking.dnsSearch or ()),
         feature_gates=kind.featureGates,
         runtime_config=kind.runtimeConfig,
         kind_only=_kind_only(kind),
-        kind_document=yaml.safe_dump(kind_document, sort_keys=False),
+        kind_document=_for_kind(kind_document, extras),
     )
+
+
+def _for_kind(document: dict[str, Any], extras: ClusterExtras) -> str:
+    """Return kind's document: whose pod network is ours has to leave out its own."""
+    if extras.cni not in {None, "bridge"}:
+        networking = {**(document.get("networking") or {}), "disableDefaultCNI": True}
+        document = {**document, "networking": networking}
+    return yaml.safe_dump(document, sort_keys=False)
+
+
+def _cni(kind: KindCluster, extras: ClusterExtras, file: Path) -> Cni | None:
+    """Choose the pod network: ours replaces the default, which kind can disable."""
+    if extras.flannel and extras.cni != "flannel":
+        raise ClusterConfigError(
+            f"{file}: flannel: these options are flannel's, but cni is "
+            f"{extras.cni or 'bridge'}; set `cni: flannel`, or remove them"
+        )
+    disabled = kind.networking.disableDefaultCNI
+    if disabled and extras.cni == "bridge":
+        raise ClusterConfigError(
+            f"{file}: cni is bridge, which is the default that "
+            "networking.disableDefaultCNI disables; remove one of the two"
+        )
+    if disabled and not extras.cni and extras.addons:
+        raise ClusterConfigError(
+            f"{file}: addons: {', '.join(extras.addons)} are Pods, but with "
+            "networking.disableDefaultCNI and no cni no Pod gets a network"
+        )
+    return extras.cni or (None if disabled else "bridge")
 
 
 def _documents(text: str, file: Path) -> tuple[Any, Any]:

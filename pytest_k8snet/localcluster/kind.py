@@ -71,7 +71,7 @@ def up(
         config.write_text(spec.kind_document)
         argv = [program, "create", "cluster", "--name", spec.name]
         argv += ["--config", str(config), "--kubeconfig", str(target)]
-        if spec.default_cni:
+        if spec.cni == "bridge":
             argv += ["--wait", f"{WAIT_SECONDS}s"]
         if retain:
             argv.append("--retain")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from . import containerd, fabric, kubeconfig, packages, state, sweep, sysctls
+from . import addons, containerd, fabric, kubeconfig, packages, state, sweep, sysctls
 from .api import Api
 from .birth import Birth, Materials
 from .build import build_all
@@ -14,17 +14,30 @@ from .errors import ClusterExistsError, LocalClusterError
 from .images import build_images
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
+    from .addons import Addon
     from .progress import Progress
 
 
-def prepare(progress: Progress, *, install_packages: bool) -> Materials:
-    """Build and collect all that a cluster is made of."""
+def prepare(
+    progress: Progress, chosen: Sequence[Addon] = (), *, install_packages: bool
+) -> Materials:
+    """Build and collect all that a cluster with the chosen add-ons is made of."""
     packages.require_machine()
-    packages.require(install=install_packages, say=progress.stage)
-    binaries = build_all(progress)
-    images = build_images(binaries, progress)
+    programs = [program for addon in chosen for program in addon.programs]
+    packages.require(programs, install=install_packages, say=progress.stage)
+    binaries = build_all(progress, [c for addon in chosen for c in addon.components])
+    images = build_images(
+        binaries,
+        progress,
+        {
+            name: image
+            for addon in chosen
+            for name, image in addon.images(binaries).items()
+        },
+    )
     store = containerd.image_store(images, progress)
     return Materials(binaries, containerd.version(), images, store)
 
@@ -42,7 +55,8 @@ def up(
     packages.require_machine()
     packages.require_families(spec.families)
     _refuse_existing(spec.name)
-    materials = prepare(progress, install_packages=install_packages)
+    chosen = addons.all_of(spec)
+    materials = prepare(progress, chosen, install_packages=install_packages)
     try:
         record = _claim(spec, merge_into or kubeconfig.default_file())
         return Birth(spec, record, materials, progress).run()

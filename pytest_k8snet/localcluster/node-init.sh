@@ -43,9 +43,18 @@ else
   done
 fi
 
+# A file system of its own: what one Node pins there no other Node sees.
+[ ! -d /sys/fs/bpf ] || mount -t bpf bpf /sys/fs/bpf
+
 # The machine's own files serve as the Node's; what a Node writes stays in its folder.
 mount -t overlay -o "lowerdir=/etc,upperdir=/mnt/etc,workdir=/mnt/etc.work" etc /etc
 mount -t overlay -o "lowerdir=/opt,upperdir=/mnt/opt,workdir=/mnt/opt.work" opt /opt
+# Pods that look for the kernel's modules expect a folder, even where there are none.
+if [ ! -d /lib/modules ]; then
+  lib=$(realpath /lib)
+  mkdir -p /mnt/lib/modules /mnt/lib.work
+  mount -t overlay -o "lowerdir=$lib,upperdir=/mnt/lib,workdir=/mnt/lib.work" lib "$lib"
+fi
 # Not an overlay: containerd's snapshots are overlays, which cannot be stacked so.
 mount --bind /mnt/var /var
 mount -t tmpfs -o mode=755 run /run
@@ -63,7 +72,8 @@ replace /etc/resolv.conf </mnt/resolv.conf
 # the value that is wanted is put in their place, so that the machine keeps its own.
 for setting in vm/overcommit_memory=1 vm/panic_on_oom=0 kernel/panic=10 \
   kernel/panic_on_oops=1 kernel/keys/root_maxkeys=1000000 \
-  kernel/keys/root_maxbytes=25000000; do
+  kernel/keys/root_maxbytes=25000000 kernel/unprivileged_bpf_disabled=2 \
+  kernel/timer_migration=1; do
   key=${setting%%=*}
   [ -e "/proc/sys/$key" ] || continue
   mkdir -p "/mnt/sysctl/${key%/*}"

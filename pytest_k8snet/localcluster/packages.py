@@ -15,7 +15,7 @@ from .errors import MissingPackagesError, UnsupportedMachineError
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-# A program that a Node needs: its package in Debian, Fedora and Arch Linux.
+# A program that Nodes need: its package in Debian, Fedora and Arch Linux.
 PROGRAMS = {
     "containerd": ("containerd", "containerd", "containerd"),
     "ctr": ("containerd", "containerd", "containerd"),
@@ -33,6 +33,12 @@ PROGRAMS = {
     "hostname": ("hostname", "hostname", "inetutils"),
     "bash": ("bash", "bash", "bash"),
     "ldd": ("libc-bin", "glibc-common", "glibc"),
+}
+# The same for what only some add-on's image contains.
+MORE_PROGRAMS = {
+    "clang": ("clang", "clang", "clang"),
+    "ipset": ("ipset", "ipset", "ipset"),
+    "tc": ("iproute2", "iproute-tc", "iproute2"),
 }
 
 
@@ -89,14 +95,16 @@ def require_families(families: Sequence[str]) -> None:
         )
 
 
-def missing() -> list[str]:
-    """Return the programs that are not there."""
-    return [program for program in PROGRAMS if find(program) is None]
+def missing(more: Sequence[str] = ()) -> list[str]:
+    """Return the programs that are not there, of those that Nodes need and of more."""
+    return [program for program in (*PROGRAMS, *more) if find(program) is None]
 
 
-def require(*, install: bool, say: Callable[[str], None]) -> None:
+def require(
+    more: Sequence[str] = (), *, install: bool, say: Callable[[str], None]
+) -> None:
     """Make sure that all programs are there; install them only when told to."""
-    absent = missing()
+    absent = missing(more)
     if not absent:
         return
     name = next((name for name in INSTALLERS if find(name)), None)
@@ -106,7 +114,8 @@ def require(*, install: bool, say: Callable[[str], None]) -> None:
             "here: install the packages that contain them"
         )
     installer = INSTALLERS[name]
-    packages = sorted({PROGRAMS[program][installer.column] for program in absent})
+    known = PROGRAMS | MORE_PROGRAMS
+    packages = sorted({known[program][installer.column] for program in absent})
     command = " ".join((*installer.install, *packages))
     if not install:
         raise MissingPackagesError(
@@ -119,7 +128,7 @@ def require(*, install: bool, say: Callable[[str], None]) -> None:
         if installer.refresh:
             run(installer.refresh, env=_quiet(), timeout=300)
         run((*installer.install, *packages), env=_quiet(), timeout=900)
-    if absent := missing():
+    if absent := missing(more):
         raise MissingPackagesError(
             f"`{command}` succeeded, but these are still missing: {', '.join(absent)}"
         )

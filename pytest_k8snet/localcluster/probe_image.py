@@ -8,12 +8,9 @@ and every shared library that it is linked to.
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
-import subprocess
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +19,11 @@ from filelock import FileLock
 from .commands import run
 from .errors import UnsupportedMachineError
 from .packages import find
+from .userland import Found, joined, programs, with_libraries
 
 OLDEST_PYTHON = (3, 9)
 # For people who `kubectl exec` into a probe.
 TOOLS = ("sh", "cat", "ls", "env", "sleep", "ip")
-# Loaded by name at run time, so that ldd does not list them.
-_NAME_SERVICES = ("libnss_files.so.2", "libnss_dns.so.2", "libresolv.so.2")
-_MERGED = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
 
 # What no agent needs, and what would need libraries that nothing else needs.
 _SKIPPED_FOLDERS = [
@@ -109,14 +104,6 @@ print(json.dumps({"executable": os.path.realpath(sys.executable),
 """
 
 
-@dataclass(frozen=True)
-class Found:
-    """Files of this machine by their place in the image, and links between them."""
-
-    files: dict[str, bytes | Path]
-    links: dict[str, str]
-
-
 def probe_files(cache: Path) -> Found:
     """Collect the content of the probe image; byte code is kept in the cache."""
     python = _python()
@@ -133,36 +120,8 @@ def probe_files(cache: Path) -> Found:
             linked.append(Path(extension))
     files[described["executable"]] = linked[0]
     links["/usr/bin/python3"] = described["executable"]
-    for tool in TOOLS:
-        path = find(tool)
-        if path:
-            real = Path(path).resolve()
-            files[str(real)] = real
-            linked.append(real)
-            if f"/usr/bin/{tool}" != str(real):
-                links[f"/usr/bin/{tool}"] = str(real)
-    for library in _libraries(linked):
-        real = library.resolve()
-        files[str(real)] = real
-        if library != real:
-            links[str(library)] = str(real)
-    return _merged(files, links)
-
-
-def _merged(files: dict[str, bytes | Path], links: dict[str, str]) -> Found:
-    """Give the image one /usr, whatever the machine has; the old names are links."""
-
-    def place(path: str) -> str:
-        path = path.lstrip("/")
-        return f"usr/{path}" if path.partition("/")[0] in _MERGED else path
-
-    placed = {place(path): content for path, content in files.items()}
-    linked = {place(path): target for path, target in links.items()}
-    for folder in _MERGED:
-        if any(path.startswith(f"usr/{folder}/") for path in (*placed, *linked)):
-            linked[folder] = f"usr/{folder}"
-    # A link from /lib/x to /usr/lib/x would now point to itself.
-    return Found(placed, {p: t for p, t in linked.items() if p not in placed})
+    tools = programs(tool for tool in TOOLS if find(tool))
+    return joined(tools, with_libraries(files, links, linked))
 
 
 def _python() -> Path:
@@ -197,20 +156,3 @@ def _compiled(python: Path, cache: Path) -> tuple[dict[str, Any], Path]:
             (new / "about.json").write_text(run(argv).stdout)
             new.rename(folder)
     return json.loads((folder / "about.json").read_text()), folder / "code"
-
-
-def _libraries(programs: list[Path]) -> set[Path]:
-    """Return every shared library that the programs need, by the names they use."""
-    found: set[Path] = set()
-    # ldd exits 1 when one of the files is static; it lists the others all the same.
-    said = subprocess.run(
-        ["ldd", *map(str, programs)], capture_output=True, text=True, check=False
-    ).stdout
-    for line in said.splitlines():
-        # A library is named "NAME => PATH (0x...)", the loader only "PATH (0x...)".
-        match = re.search(r"(?:=>|^)\s*(/\S+) \(0x", line)
-        if match:
-            found.add(Path(match[1]))
-    for folder in {Path(os.path.realpath(library)).parent for library in found}:
-        found |= {folder / n for n in _NAME_SERVICES if (folder / n).exists()}
-    return found

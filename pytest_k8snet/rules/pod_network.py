@@ -6,8 +6,11 @@ from pytest_k8snet.model import (
     Ask,
     Change,
     Deviation,
+    Family,
     Kind,
+    Observation,
     Op,
+    Outcome,
     PathKind,
     Protocol,
     Role,
@@ -164,9 +167,26 @@ POD_TO_HOST_NETWORK = Rule(
             "kindnet masquerades what leaves the pod range: kubernetes-sigs/kind#3474",
             is_connected,
         ),
+        Deviation(
+            "flannel",
+            "flannel masquerades what leaves the pod range: flannel-io/flannel#964",
+            is_connected,
+        ),
+        Deviation(
+            "Cilium",
+            "with a tunnel, Cilium masquerades what leaves the pod range: "
+            "cilium/cilium#12624",
+            is_connected,
+        ),
     ),
     usually="the Node masquerades what leaves the pod range, as kindnet does",
 )
+
+
+def is_too_big_for_ipv6(seen: Observation) -> bool:
+    """Whether the sender was told that an IPv6 datagram is too big, and not left."""
+    return seen.outcome is Outcome.TOO_BIG and seen.probe.family is Family.IPV6
+
 
 POD_FULL_SIZE = Rule(
     id="POD-FULL-SIZE",
@@ -181,6 +201,14 @@ POD_FULL_SIZE = Rule(
     provided=(serves(Role.SERVER),),
     probes=(Ask(Role.CLIENT, Op.FULL_SIZE, pod(Role.SERVER), protocol=Protocol.UDP),),
     judge=all_connected,
+    deviations=(
+        Deviation(
+            "flannel",
+            "flannel's tunnel over IPv6 carries 20 bytes less than its Pods' MTU: "
+            "flannel-io/flannel#1781",
+            is_too_big_for_ipv6,
+        ),
+    ),
     usually="a tunnel or link that carries less than the Pods' interfaces claim",
 )
 

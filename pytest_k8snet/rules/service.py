@@ -7,8 +7,12 @@ from dataclasses import replace
 from pytest_k8snet.model import (
     Ask,
     Change,
+    Deviation,
+    Family,
     Kind,
+    Observation,
     Op,
+    Outcome,
     Role,
     Rule,
     Spread,
@@ -141,6 +145,12 @@ SERVICE_TARGET_PORT = Rule(
     usually="a service proxy that ignores the ports of the EndpointSlice",
 )
 
+
+def is_served(seen: Observation) -> bool:
+    """Whether somebody served it, the right one or not."""
+    return seen.outcome is Outcome.CONNECTED
+
+
 SERVICE_TWO_PROTOCOLS = Rule(
     id="SERVICE-TWO-PROTOCOLS",
     requirement="TCP and UDP on one port number of a Service MUST be separate.",
@@ -161,6 +171,14 @@ SERVICE_TWO_PROTOCOLS = Rule(
         for protocol, port in zip(BOTH, ("8080", "8084"), strict=True)
     ),
     judge=all_connected,
+    deviations=(
+        Deviation(
+            "Cilium",
+            "before 1.17 Cilium knows a Service's port only by its number: "
+            "cilium/cilium#9207",
+            is_served,
+        ),
+    ),
     usually="a service proxy or load balancer that keys on the port alone",
 )
 
@@ -194,6 +212,12 @@ SERVICE_SOURCE_PRESERVED = Rule(
     usually="kube-proxy with a wrong clusterCIDR or masqueradeAll",
 )
 
+
+def is_lost_over_ipv6(seen: Observation) -> bool:
+    """Whether nothing came back, and it was IPv6."""
+    return seen.outcome is Outcome.TIMED_OUT and seen.probe.family is Family.IPV6
+
+
 SERVICE_HAIRPIN = Rule(
     id="SERVICE-HAIRPIN",
     requirement="A Pod MUST reach itself through its own Service.",
@@ -205,6 +229,14 @@ SERVICE_HAIRPIN = Rule(
     provided=(serves(Role.SERVER),),
     probes=(connect(Role.SERVER, cluster_ip(EACH), Spread.OWN, who=server_there),),
     judge=all_connected,
+    deviations=(
+        Deviation(
+            "Cilium",
+            "where kube-proxy stays, Cilium's own balancing has no hairpin for IPv6: "
+            "cilium/cilium#26733",
+            is_lost_over_ipv6,
+        ),
+    ),
     usually="hairpin mode is off on the Pod's bridge port",
 )
 
@@ -375,6 +407,14 @@ SERVICE_UDP_REMAP = Rule(
         ),
     ),
     judge=settled(is_connected),
+    deviations=(
+        Deviation(
+            "Cilium",
+            "Cilium's connections keep a backend that left the Service for as long as "
+            "another Service has it: cilium/cilium#27726",
+            is_served,
+        ),
+    ),
     usually="stale conntrack entries of the removed backend",
 )
 

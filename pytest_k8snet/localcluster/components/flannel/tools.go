@@ -1,0 +1,6 @@
+//go:build tools
+
+// Package tools names the command that the local cluster runs, so that go.mod and go.sum pin what it needs.
+package tools
+
+import _ "github.com/flannel-io/flannel"
