@@ -69,9 +69,11 @@ def rules(plan: Plan) -> list[dict[str, Any]]:
         # From Kubernetes 1.35 a websocket needs create beside get.
         _rule("", ["pods/exec"], ["create", "get"]),
         _rule("discovery.k8s.io", ["endpointslices"], ["list"]),
-        # These two only make the report better: without them it says "unknown".
+        # The rest only finds out more: without it the report says "unknown", and
+        # rules do not apply whose features nobody claims.
         _rule("apps", ["daemonsets"], ["list"]),
-        _rule("networking.k8s.io", ["servicecidrs"], ["list"]),
+        _rule("networking.k8s.io", ["ingressclasses", "servicecidrs"], ["list"]),
+        _rule("gateway.networking.k8s.io", ["gatewayclasses"], ["list"]),
     ]
     if any(s.manual for s in plan.services):
         made.append(_rule("discovery.k8s.io", ["endpointslices"], ["create", "get"]))

@@ -329,14 +329,24 @@ def _build(commands: Subparsers) -> None:
         "build",
         _run_build,
         "build what netns clusters are made of, and make none",
-        "For CI: build once, keep the cache folder.",
+        "For CI: build once, keep the cache folder. With FILE also what only its "
+        "cluster needs: another pod network, add-ons.",
+    )
+    parser.add_argument(
+        "file",
+        metavar="FILE",
+        nargs="?",
+        help="a cluster file, or the name of one in ./clusters; without it, only what "
+        "every cluster needs is built",
     )
     _add_install(parser)
 
 
 def _run_build(options: argparse.Namespace) -> int:
     localcluster.prepare(
-        progress=for_terminal(), install_packages=options.install_packages
+        cluster_file(options.file) if options.file else None,
+        progress=for_terminal(),
+        install_packages=options.install_packages,
     )
     return 0
 

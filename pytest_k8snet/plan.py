@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 LACKING = {
     Feature.NETWORK_POLICY: "no network plugin enforces NetworkPolicy",
     Feature.DUAL_STACK: "the cluster is not dual-stack",
-    Feature.LOAD_BALANCER: "nothing known gives LoadBalancer Services addresses",
+    Feature.LOAD_BALANCER: "nothing known gives LoadBalancer Services an address",
     Feature.INGRESS: "there is no IngressClass",
     Feature.GATEWAY: "no GatewayClass is accepted",
 }

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
-from pytest_k8snet.localcluster import addons, config, userland
-from pytest_k8snet.localcluster.addons import cilium, flannel
-from pytest_k8snet.localcluster.addons.install import install
+from pytest_k8snet.localcluster import addons, config, state, userland
+from pytest_k8snet.localcluster.addons import cilium, flannel, metallb, traefik
+from pytest_k8snet.localcluster.addons.installer import install
 from pytest_k8snet.localcluster.build import Binaries
 from pytest_k8snet.localcluster.progress import Silent
 
@@ -42,6 +42,8 @@ def test_the_pod_network_comes_before_the_rest() -> None:
     chosen = addons.all_of(config.load(CLUSTERS / "cilium.yaml"))
 
     assert [addon.name for addon in chosen] == ["cilium"]
+    chosen = addons.all_of(spec(extras="cni: flannel\naddons: [traefik, metallb]\n"))
+    assert [addon.name for addon in chosen] == ["flannel", "traefik", "metallb"]
 
 
 @EVERY
@@ -140,6 +142,72 @@ def test_the_stand_ins_of_cilium_are_scripts() -> None:
         assert text.startswith("#!/bin/bash\n")
     answer = cilium.STAND_INS["usr/local/bin/bpftool"].splitlines()[1]
     assert json.loads(answer.removeprefix("echo '").removesuffix("'"))
+
+
+# ---------------------------------------------------------------- MetalLB and Traefik
+
+
+@pytest.mark.parametrize(
+    ("node", "expected"),
+    [
+        ("10.203.7.11", "10.203.7.230-10.203.7.239"),
+        ("fd00:203:7::11", "fd00:203:7::230-fd00:203:7::239"),
+    ],
+)
+def test_metallbs_addresses_are_beside_the_nodes_and_nobody_elses(
+    node: str, expected: str
+) -> None:
+    assert metallb.addresses(node) == expected
+    taken = {state.FABRIC_HOST, state.OUTSIDE_HOST, state.MACHINE_HOST}
+    ours = range(metallb.FIRST, metallb.LAST + 1)
+    assert not taken & set(ours)
+    assert state.FIRST_NODE_HOST + state.MOST_NODES <= metallb.FIRST
+
+
+METALLB = """
+kind: Deployment
+apiVersion: apps/v1
+metadata: {name: controller, namespace: metallb-system}
+---
+kind: DaemonSet
+apiVersion: apps/v1
+metadata: {name: speaker, namespace: metallb-system}
+"""
+
+
+def test_metallb_gets_its_addresses_when_its_webhook_can_judge_them(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / metallb.MANIFEST).write_text(METALLB)
+
+    kinds = [
+        [item["kind"] for item in items]
+        for items in metallb.steps(setting(spec(), tmp_path))
+    ]
+
+    assert kinds == [
+        ["Deployment"],
+        ["DaemonSet"],
+        ["IPAddressPool", "L2Advertisement"],
+    ]
+
+
+def test_traefik_comes_after_the_definitions_it_serves(tmp_path: Path) -> None:
+    (tmp_path / "standard").mkdir()
+    definition = "kind: CustomResourceDefinition\nmetadata: {name: gateways}\n"
+    (tmp_path / "standard/gateways.yaml").write_text(definition)
+    (tmp_path / "standard/kustomization.txt").write_text("not: ours")
+
+    definitions, items = traefik.steps(setting(spec(), tmp_path))
+
+    assert [item["metadata"]["name"] for item in definitions] == ["gateways"]
+    assert {"IngressClass", "GatewayClass"} <= {item["kind"] for item in items}
+    (deployment,) = (item for item in items if item["kind"] == "Deployment")
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    assert container["image"] == traefik.IMAGE
+    (service,) = (item for item in items if item["kind"] == "Service")
+    ports = {port["name"] for port in container["ports"]}
+    assert {port["targetPort"] for port in service["spec"]["ports"]} <= ports
 
 
 # ----------------------------------------------------------------------------- images

@@ -12,9 +12,15 @@ from pytest_k8snet.localcluster import (
     ClusterExistsError,
     CommandError,
     UnsupportedMachineError,
+    addons,
+    images,
     kind,
+    kind_addons,
 )
+from pytest_k8snet.localcluster.addons import installer
+from pytest_k8snet.localcluster.build import Binaries
 from pytest_k8snet.localcluster.lifecycle import choose_provider
+from pytest_k8snet.model import Feature
 
 CLUSTER = """kind: Cluster
 apiVersion: kind.x-k8s.io/v1alpha4
@@ -140,6 +146,7 @@ def test_up_creates_the_cluster_from_the_first_document_only(machine: Machine) -
         provider="kind",
         nodes=("ci-control-plane", "ci-worker", "ci-worker2"),
         outside=(),
+        features=frozenset({Feature.NETWORK_POLICY}),
     )
 
 
@@ -224,3 +231,75 @@ def test_an_image_is_loaded_onto_all_nodes(machine: Machine) -> None:
     kind.load_image("ci", Path("probe.tar"))
 
     assert machine.calls("load") == ["load image-archive probe.tar --name ci"]
+
+
+ENGINE = """#!/bin/sh
+echo "engine $@" >>{folder}/calls
+case "$*" in
+*" get --raw /api/v1/nodes") cat {folder}/nodes ;;
+*" get --raw /api/v1")
+  echo '{{"resources": [{{"kind": "Pool", "name": "pools", "namespaced": false}}]}}' ;;
+*" apply "*) {apply} ;;
+esac
+"""
+NODE = """{"items": [{"spec": {}, "status": {
+  "addresses": [{"type": "Hostname", "address": "ci-control-plane"},
+                {"type": "InternalIP", "address": "172.18.0.2"}],
+  "conditions": [{"type": "Ready", "status": "True"},
+                 {"type": "NetworkUnavailable", "status": "False"}]}}]}"""
+
+
+@pytest.fixture
+def network(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> Machine:
+    """A machine with kind, and a cluster file with a pod network that is an add-on."""
+    machine.kind(create=f"echo ci >{machine.folder}/clusters")
+    (machine.folder / "nodes").write_text(NODE)
+    plugins = machine.folder / "cni"
+    plugins.mkdir()
+    (plugins / "bridge").touch()
+
+    def made(_: Binaries) -> dict[str, images.Image]:
+        return {"example.org/net:1": images.Image(images.Files({"x": b"x"}), {})}
+
+    def pool(setting: addons.Setting) -> list[list[dict[str, object]]]:
+        about = {"name": setting.node[0]}
+        return [[{"kind": "Pool", "apiVersion": "v1", "metadata": about}]]
+
+    fake = addons.Addon(name="cilium", components=(), images=made, steps=pool)
+    monkeypatch.setitem(addons.ADDONS, "cilium", fake)
+    monkeypatch.setenv("K8SNET_CACHE_HOME", str(machine.folder / "cache"))
+    binaries = Binaries({"cni": plugins})
+    monkeypatch.setattr(kind_addons, "build_all", lambda *_: binaries)
+    machine.file.write_text(CLUSTER.replace("features", "cni: cilium\nfeatures"))
+    return machine
+
+
+def test_a_pod_network_of_ours_is_put_into_a_cluster_of_kind(network: Machine) -> None:
+    network.program(
+        "engine-a", ENGINE.format(folder=network.folder, apply="cat >>$0.applied")
+    )
+
+    cluster = localcluster.up(network.file, provider="kind")
+
+    seen = yaml.safe_load((network.folder / "seen.yaml").read_text())
+    assert seen["networking"]["disableDefaultCNI"] is True
+    assert "--wait" not in network.calls("create")[0]
+    (loaded,) = network.calls("load")
+    assert loaded.startswith("load image-archive ")
+    assert len(network.calls("engine cp")) == len(cluster.nodes)
+    applied = (network.folder / "engine-a.applied").read_text()
+    assert yaml.safe_load(applied)["metadata"] == {"name": "172.18.0.2"}
+    assert cluster.features == {Feature.NETWORK_POLICY}
+
+
+def test_a_cluster_of_kind_whose_network_cannot_be_made_is_removed(
+    network: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refuse = "echo 'no such kind' >&2; exit 1"
+    network.program("engine-a", ENGINE.format(folder=network.folder, apply=refuse))
+    monkeypatch.setattr(installer, "CREATION_SECONDS", 0)
+
+    with pytest.raises(localcluster.TimedOutError, match=r"creation of .*no such kind"):
+        localcluster.up(network.file, provider="kind")
+
+    assert network.calls("delete") == ["delete cluster --name ci"]

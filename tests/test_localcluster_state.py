@@ -35,6 +35,7 @@ def record(*families: str, index: int = 3) -> state.ClusterRecord:
         families=families,
         nodes=(node,),
         owner=state.this_process(),
+        features=("NetworkPolicy",),
     )
 
 

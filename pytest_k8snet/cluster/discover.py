@@ -27,6 +27,9 @@ NETWORK_PLUGINS = (
     ("aws-node", "Amazon VPC CNI", False),
     ("azure-cns", "Azure CNI", False),
 )
+LOAD_BALANCERS = frozenset({"speaker", "metallb-speaker", "kube-vip-ds"})
+"""DaemonSets that give Services addresses. Others, such as a cloud's, are claimed."""
+
 DNS_SERVICE_LABEL = "k8s-app=kube-dns"
 
 
@@ -72,6 +75,7 @@ def discover(
     features = {Feature.NETWORK_POLICY} if enforces else set()
     if len(families) > 1:
         features.add(Feature.DUAL_STACK)
+    features |= _edge_features(api, daemons)
     return ClusterFacts(
         context=context,
         server=api.server,
@@ -223,6 +227,26 @@ def _network_plugin(daemons: Iterable[dict[str, Any]]) -> tuple[str, bool]:
         if daemon in names:
             return plugin, enforces
     return "unknown", False
+
+
+def _edge_features(api: Api, daemons: Iterable[dict[str, Any]]) -> set[Feature]:
+    """Find what leads into the cluster."""
+    classes = _optional(api, "/apis/networking.k8s.io/v1/ingressclasses")
+    gateways = _optional(api, "/apis/gateway.networking.k8s.io/v1/gatewayclasses")
+    found = {
+        Feature.LOAD_BALANCER: any(
+            d["metadata"]["name"] in LOAD_BALANCERS for d in daemons
+        ),
+        Feature.INGRESS: bool(classes),
+        Feature.GATEWAY: any(map(_accepted, gateways)),
+    }
+    return {feature for feature, there in found.items() if there}
+
+
+def _accepted(gateway_class: dict[str, Any]) -> bool:
+    """Whether a controller took a GatewayClass for its own."""
+    conditions = gateway_class.get("status", {}).get("conditions", ())
+    return any(c["type"] == "Accepted" and c["status"] == "True" for c in conditions)
 
 
 def _service_proxy(api: Api, daemons: Iterable[dict[str, Any]]) -> str:

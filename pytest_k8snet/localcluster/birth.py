@@ -17,6 +17,7 @@ from . import (
     kubeconfig,
     manifests,
     node_agents,
+    objects,
     podnet,
     state,
 )
@@ -186,7 +187,7 @@ class Birth:
 
         def ready() -> bool:
             found = [
-                _ready_node(item) and (not later or _has_network(item))
+                objects.node_ready(item) and (not later or objects.node_connected(item))
                 for item in api.items("/api/v1/nodes")
             ]
             self.progress.detail(f"{sum(found)} of {len(self.nodes)}")
@@ -234,21 +235,3 @@ class Birth:
             text = tail(node.logs / "kubelet.log", 600)
             tails.append(f"{node.name} kubelet: {json.dumps(text)}")
         return "\n".join(tails)
-
-
-def _ready_node(item: dict[str, Any]) -> bool:
-    """Say whether a Node is ready and takes Pods; the taint goes a moment later."""
-    conditions = item.get("status", {}).get("conditions", [])
-    ready = any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
-    taints = item["spec"].get("taints", [])
-    return ready and not any(
-        taint["key"] == "node.kubernetes.io/not-ready" for taint in taints
-    )
-
-
-def _has_network(item: dict[str, Any]) -> bool:
-    """Say whether the network plugin itself calls a Node's network available."""
-    conditions = item.get("status", {}).get("conditions", [])
-    return any(
-        c["type"] == "NetworkUnavailable" and c["status"] == "False" for c in conditions
-    )

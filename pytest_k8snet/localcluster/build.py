@@ -40,15 +40,11 @@ class Binaries:
         return self.folders[component]
 
 
-def build_all(progress: Progress, more: Sequence[Component] = ()) -> Binaries:
-    """Return all components' programs; build what the cache does not hold.
-
-    `more` is what a cluster needs beyond what every cluster has.
-    """
+def build_all(progress: Progress, wanted: Sequence[Component] = COMPONENTS) -> Binaries:
+    """Return the components' programs; build what the cache does not hold."""
     home = paths.cache_home() / "bin"
     keys: dict[str, str] = {}
     go = _Go.find()
-    wanted = (*COMPONENTS, *more)
     for component in wanted:
         keys[component.name] = f"{component.name}-{go.key(component)}"
     absent = [c for c in wanted if not (home / keys[c.name]).is_dir()]

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from pytest_k8snet.model import Feature
+
 Provider = Literal["netns", "kind"]
 
 
@@ -17,6 +19,7 @@ class Cluster:
 
     `outside` is the argv prefix that runs a command where no Node and no Pod is, but
     from where the Nodes can be reached; empty when the provider has no such place.
+    `features` are those that the cluster file claims.
     """
 
     name: str
@@ -25,3 +28,4 @@ class Cluster:
     provider: Provider
     nodes: tuple[str, ...]
     outside: tuple[str, ...] = ()
+    features: frozenset[Feature] = frozenset()

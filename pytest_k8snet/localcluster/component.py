@@ -54,20 +54,21 @@ class Component:
         return paths.COMPONENTS / self.name
 
 
+CNI = Component(
+    "cni",
+    tuple(
+        f"{_CNI}/{plugin}"
+        for plugin in (
+            "main/bridge",
+            "ipam/host-local",
+            "main/loopback",
+            "meta/portmap",
+        )
+    ),
+)
 COMPONENTS = (
     Component("pause", (".",)),
-    Component(
-        "cni",
-        tuple(
-            f"{_CNI}/{plugin}"
-            for plugin in (
-                "main/bridge",
-                "ipam/host-local",
-                "main/loopback",
-                "meta/portmap",
-            )
-        ),
-    ),
+    CNI,
     Component("etcd", ("go.etcd.io/etcd/server/v3",)),
     Component("coredns", (".",)),
     Component(

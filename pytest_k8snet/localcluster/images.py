@@ -77,18 +77,16 @@ def below(place: str, folder: Path) -> dict[str, bytes | Path]:
 
 
 def build_images(
-    binaries: Binaries, progress: Progress, more: Mapping[str, Image] | None = None
+    binaries: Binaries, progress: Progress, more: Mapping[str, Image]
 ) -> dict[str, Path]:
-    """Return the archive of each image; make those that the cache does not hold.
+    """Return the archive of each image of a netns cluster.
 
     `more` is what a cluster needs beyond what every cluster has, by name.
     """
-    home = paths.cache_home() / "images"
-    home.mkdir(parents=True, exist_ok=True)
     progress.stage("images")
     coredns, pause = binaries["coredns"] / "coredns", binaries["pause"] / "pause"
     programs = frozenset({"coredns", "pause"})
-    wanted = {
+    every = {
         PAUSE_IMAGE: Image(
             Files({"pause": pause}, executable=programs),
             {"Entrypoint": ["/pause"], "User": "65535:65535"},
@@ -97,13 +95,20 @@ def build_images(
             Files({"coredns": coredns, **USERS}, executable=programs),
             {"Entrypoint": ["/coredns"], "WorkingDir": "/"},
         ),
-        **(more or {}),
     }
+    made = archives({**every, **more}, progress)
+    return {**made, PROBE_IMAGE: probe_archive(progress)}
+
+
+def archives(images: Mapping[str, Image], progress: Progress) -> dict[str, Path]:
+    """Return the archive of each image; make those that the cache does not hold."""
+    home = paths.cache_home() / "images"
+    home.mkdir(parents=True, exist_ok=True)
     found = {}
-    for name, image in wanted.items():
+    for name, image in images.items():
         progress.detail(name)
         found[name] = _archive(home, name, image.files, image.config)
-    return {**found, PROBE_IMAGE: probe_archive(progress)}
+    return found
 
 
 def probe_archive(progress: Progress) -> Path:

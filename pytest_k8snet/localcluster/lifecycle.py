@@ -48,9 +48,9 @@ def up(
     told = progress or Silent()
     with _alive(told):
         if chosen == "kind":
-            from . import kind  # noqa: PLC0415 - see above
+            from . import kind_addons  # noqa: PLC0415 - see above
 
-            return kind.up(spec, told, kubeconfig=kubeconfig, retain=retain)
+            return kind_addons.up(spec, told, kubeconfig=kubeconfig, retain=retain)
         from . import netns  # noqa: PLC0415 - see above
 
         record = netns.up(
@@ -88,14 +88,21 @@ def down(
 
 
 def prepare(
-    *, progress: Progress | None = None, install_packages: bool = False
+    file: Path | None = None,
+    *,
+    progress: Progress | None = None,
+    install_packages: bool = False,
 ) -> None:
-    """Build and collect all that netns clusters are made of, and make none."""
-    from . import netns  # noqa: PLC0415 - see above
+    """Build and collect all that a netns cluster is made of, and make none.
+
+    With a file that includes what only its cluster needs.
+    """
+    from . import addons, config, netns  # noqa: PLC0415 - see above
 
     told = progress or Silent()
+    chosen = addons.all_of(config.load(file)) if file else []
     with _alive(told):
-        netns.prepare(told, install_packages=install_packages)
+        netns.prepare(told, chosen, install_packages=install_packages)
 
 
 def load_probe_image(cluster: Cluster, *, progress: Progress | None = None) -> None:
@@ -193,6 +200,8 @@ def require(name: str | None) -> Cluster:
 
 
 def _netns_cluster(record: ClusterRecord) -> Cluster:
+    from pytest_k8snet.model import Feature  # noqa: PLC0415 - see above
+
     from . import fabric  # noqa: PLC0415 - see above
 
     return Cluster(
@@ -202,6 +211,7 @@ def _netns_cluster(record: ClusterRecord) -> Cluster:
         provider="netns",
         nodes=tuple(node.name for node in record.nodes),
         outside=fabric.outside_command(record),
+        features=frozenset(map(Feature, record.features)),
     )
 
 

@@ -9,6 +9,7 @@ from . import addons, containerd, fabric, kubeconfig, packages, state, sweep, sy
 from .api import Api
 from .birth import Birth, Materials
 from .build import build_all
+from .component import COMPONENTS
 from .config import ClusterSpec, require_netns
 from .errors import ClusterExistsError, LocalClusterError
 from .images import build_images
@@ -26,18 +27,13 @@ def prepare(
 ) -> Materials:
     """Build and collect all that a cluster with the chosen add-ons is made of."""
     packages.require_machine()
-    programs = [program for addon in chosen for program in addon.programs]
-    packages.require(programs, install=install_packages, say=progress.stage)
-    binaries = build_all(progress, [c for addon in chosen for c in addon.components])
-    images = build_images(
-        binaries,
-        progress,
-        {
-            name: image
-            for addon in chosen
-            for name, image in addon.images(binaries).items()
-        },
+    packages.require(
+        (*packages.PROGRAMS, *addons.programs_of(chosen)),
+        install=install_packages,
+        say=progress.stage,
     )
+    binaries = build_all(progress, (*COMPONENTS, *addons.components_of(chosen)))
+    images = build_images(binaries, progress, addons.images_of(chosen, binaries))
     store = containerd.image_store(images, progress)
     return Materials(binaries, containerd.version(), images, store)
 
@@ -138,6 +134,7 @@ def _claim(spec: ClusterSpec, merge_into: Path) -> state.ClusterRecord:
             owner=state.this_process(),
             kubeconfig=str(merge_into.absolute()),
             service_proxy=spec.proxy_mode != "none",
+            features=tuple(map(str, spec.features)),
         )
         places = tuple(
             state.NodeRecord(

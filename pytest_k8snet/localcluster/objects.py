@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import yaml
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
 Object = dict[str, Any]
 
@@ -92,16 +92,19 @@ def _deployment(item: Object) -> str:
     return "" if ready == wanted else f"{ready or 0} of {wanted}"
 
 
-def _definition(item: Object) -> str:
-    conditions = item.get("status", {}).get("conditions", ())
-    known = {c["type"]: c["status"] for c in conditions}
-    return "" if known.get("Established") == "True" else "not established"
+def _condition(wanted: str) -> Callable[[Object], str]:
+    def state(item: Object) -> str:
+        there = _conditions(item).get(wanted) == "True"
+        return "" if there else f"not {wanted.lower()}"
+
+    return state
 
 
 _STATES = {
     "DaemonSet": _daemon_set,
     "Deployment": _deployment,
-    "CustomResourceDefinition": _definition,
+    "CustomResourceDefinition": _condition("Established"),
+    "GatewayClass": _condition("Accepted"),
 }
 
 
@@ -157,3 +160,21 @@ def drop_capability(items: Iterable[Object], name: str) -> None:
         capabilities = container.get("securityContext", {}).get("capabilities", {})
         if name in capabilities.get("add", ()):
             capabilities["add"] = [c for c in capabilities["add"] if c != name]
+
+
+def node_ready(node: Object) -> bool:
+    """Say whether a Node is ready and takes Pods; the taint goes a moment later."""
+    return _conditions(node).get("Ready") == "True" and not any(
+        taint["key"] == "node.kubernetes.io/not-ready"
+        for taint in node["spec"].get("taints", ())
+    )
+
+
+def node_connected(node: Object) -> bool:
+    """Say whether the network plugin itself calls a Node's network available."""
+    return _conditions(node).get("NetworkUnavailable") == "False"
+
+
+def _conditions(item: Object) -> dict[str, str]:
+    found = item.get("status", {}).get("conditions", ())
+    return {condition["type"]: condition["status"] for condition in found}

@@ -13,7 +13,7 @@ from .commands import PATH, environment, run
 from .errors import MissingPackagesError, UnsupportedMachineError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Iterable, Sequence
 
 # A program that Nodes need: its package in Debian, Fedora and Arch Linux.
 PROGRAMS = {
@@ -95,16 +95,19 @@ def require_families(families: Sequence[str]) -> None:
         )
 
 
-def missing(more: Sequence[str] = ()) -> list[str]:
-    """Return the programs that are not there, of those that Nodes need and of more."""
-    return [program for program in (*PROGRAMS, *more) if find(program) is None]
+def missing(programs: Iterable[str] = PROGRAMS) -> list[str]:
+    """Return the programs that are not there."""
+    return [program for program in programs if find(program) is None]
 
 
 def require(
-    more: Sequence[str] = (), *, install: bool, say: Callable[[str], None]
+    programs: Collection[str] = PROGRAMS,
+    *,
+    install: bool,
+    say: Callable[[str], None],
 ) -> None:
     """Make sure that all programs are there; install them only when told to."""
-    absent = missing(more)
+    absent = missing(programs)
     if not absent:
         return
     name = next((name for name in INSTALLERS if find(name)), None)
@@ -128,7 +131,7 @@ def require(
         if installer.refresh:
             run(installer.refresh, env=_quiet(), timeout=300)
         run((*installer.install, *packages), env=_quiet(), timeout=900)
-    if absent := missing(more):
+    if absent := missing(programs):
         raise MissingPackagesError(
             f"`{command}` succeeded, but these are still missing: {', '.join(absent)}"
         )

@@ -48,6 +48,7 @@ class ClusterRecord:
     running: bool = False
     kubeconfig: str = ""
     service_proxy: bool = True
+    features: tuple[str, ...] = ()
 
     @property
     def folder(self) -> Path:
@@ -111,9 +112,8 @@ def load(name: str) -> ClusterRecord | None:
             NodeRecord(**{**node, "addresses": tuple(node["addresses"])})
             for node in raw["nodes"]
         )
-        return ClusterRecord(
-            **{**raw, "families": tuple(raw["families"]), "nodes": nodes}
-        )
+        lists = {key: tuple(raw[key]) for key in ("families", "features")}
+        return ClusterRecord(**{**raw, **lists, "nodes": nodes})
     except (OSError, ValueError, TypeError, KeyError):
         # A killed `up` may leave a folder without a record, an older version a
         # record of another shape: down removes either without reading it.

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pytest_k8snet.cluster.api import Api
     from pytest_k8snet.lab import Lab
     from pytest_k8snet.localcluster import Cluster
-    from pytest_k8snet.model import Check, ClusterFacts
+    from pytest_k8snet.model import Check, ClusterFacts, Feature
     from pytest_k8snet.plan import Limits, Plan
     from pytest_k8snet.plugin.options import Settings
     from pytest_k8snet.result import Result
@@ -96,7 +96,7 @@ class Run:
                 self.context,
                 selector=self.settings["nodes"],
                 tolerations=self.settings["tolerations"],
-                claimed=self.settings["features"],
+                claimed=self._claimed(),
             )
             if not self.settings["plan"]:
                 self._sweep()
@@ -129,6 +129,11 @@ class Run:
                 install_packages=self.settings["install-packages"],
                 provider=None if which == "auto" else which,
             )
+
+    def _claimed(self) -> frozenset[Feature]:
+        """Give what the user claims, and what the file of a local cluster does."""
+        said: frozenset[Feature] = self.settings["features"]
+        return said | self._local.features if self._local else said
 
     def _sweep(self) -> None:
         from pytest_k8snet.cluster import apply  # noqa: PLC0415

@@ -1,0 +1,92 @@
+"""Features are found by what runs in the cluster, and not taken for granted."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+import pytest
+from fake_api import initial, node
+
+from pytest_k8snet.cluster.discover import discover
+from pytest_k8snet.cluster.errors import NotFound
+from pytest_k8snet.model import Feature
+
+if TYPE_CHECKING:
+    from pytest_k8snet.cluster.api import Api
+
+DAEMONS = "/apis/apps/v1/daemonsets"
+INGRESS = "/apis/networking.k8s.io/v1/ingressclasses"
+GATEWAY = "/apis/gateway.networking.k8s.io/v1/gatewayclasses"
+
+
+class Server:
+    """An API of lists and objects; what is not there is not found."""
+
+    server = "https://192.0.2.1:6443"
+
+    def __init__(self, **lists: list[dict[str, Any]]) -> None:
+        self.objects = initial()
+        dns = self.objects["/api/v1/namespaces/kube-system/services/kube-dns"]
+        self.lists = {
+            "/api/v1/nodes": [node("node-a")],
+            "/api/v1/namespaces/kube-system/services": [dns],
+            "/apis/discovery.k8s.io/v1/namespaces/kube-system/endpointslices": [],
+            **lists,
+        }
+
+    def version(self) -> str:
+        return "v1.36.1"
+
+    def get(self, path: str) -> dict[str, Any]:
+        return found_in(self.objects, path)
+
+    def list(self, path: str, **_: object) -> list[dict[str, Any]]:
+        return found_in(self.lists, path)
+
+
+T = TypeVar("T")
+
+
+def found_in(there: dict[str, T], path: str) -> T:
+    if path not in there:
+        raise NotFound(path, status=404, reason="NotFound", message="not there")
+    return there[path]
+
+
+def named(name: str, **rest: Any) -> dict[str, Any]:
+    return {"metadata": {"name": name}, **rest}
+
+
+def accepted(status: str) -> dict[str, Any]:
+    conditions = [{"type": "Accepted", "status": status}]
+    return named("traefik", status={"conditions": conditions})
+
+
+@pytest.mark.parametrize(
+    ("lists", "expected"),
+    [
+        ({}, set()),
+        ({DAEMONS: [named("cilium")]}, {Feature.NETWORK_POLICY}),
+        ({DAEMONS: [named("kube-flannel-ds")]}, set()),
+        ({DAEMONS: [named("speaker")]}, {Feature.LOAD_BALANCER}),
+        ({INGRESS: []}, set()),
+        ({INGRESS: [named("traefik")]}, {Feature.INGRESS}),
+        ({GATEWAY: [accepted("False"), named("nobody's")]}, set()),
+        ({GATEWAY: [accepted("True")]}, {Feature.GATEWAY}),
+    ],
+)
+def test_a_feature_is_there_when_something_provides_it(
+    lists: dict[str, Any], expected: set[Feature]
+) -> None:
+    api = cast("Api", Server(**lists))
+
+    assert discover(api, "c").features == expected
+
+
+def test_what_is_claimed_is_there_whatever_is_found() -> None:
+    api = cast("Api", Server(**{INGRESS: [named("traefik")]}))
+    claimed = frozenset({Feature.LOAD_BALANCER})
+
+    found = discover(api, "c", claimed=claimed).features
+
+    assert found == {Feature.LOAD_BALANCER, Feature.INGRESS}
