@@ -32,7 +32,8 @@ pytestmark = [
     ),
 ]
 
-SINGLE = Path(__file__).parents[2] / "clusters" / "single-node.yaml"
+CLUSTERS = Path(__file__).parents[2] / "clusters"
+SINGLE = CLUSTERS / "single-node.yaml"
 NAME, OTHER = "test-residue", "test-second"
 # Set by kubelets and containers elsewhere: the machine's own must not move.
 SYSCTLS = (
@@ -41,6 +42,8 @@ SYSCTLS = (
     "kernel/panic",
     "kernel/panic_on_oops",
     "kernel/keys/root_maxkeys",
+    "kernel/timer_migration",
+    "kernel/unprivileged_bpf_disabled",
     "vm/overcommit_memory",
     "vm/panic_on_oom",
 )
@@ -159,6 +162,18 @@ def test_a_cluster_works_and_leaves_nothing_behind(kubeconfig: Path) -> None:
     assert localcluster.down(NAME)
     assert Traces.of(NAME, kubeconfig) == before
     assert not localcluster.down(NAME), "there is nothing left to remove"
+
+
+@pytest.mark.parametrize("file", ["flannel.yaml", "cilium.yaml"])
+def test_a_pod_network_with_links_and_programs_of_its_own_leaves_nothing(
+    kubeconfig: Path, file: str
+) -> None:
+    before = Traces.of(NAME, kubeconfig)
+    localcluster.up(CLUSTERS / file, name=NAME, provider="netns", kubeconfig=kubeconfig)
+
+    localcluster.down(NAME)
+
+    assert Traces.of(NAME, kubeconfig) == before
 
 
 @pytest.mark.parametrize("stage", ["nodes:", "control plane", "Nodes ready"])
