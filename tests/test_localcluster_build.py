@@ -134,6 +134,8 @@ def test_too_full_a_disk_is_noticed_before_the_build(
 
     with pytest.raises(BuildError, match="the build needs 6 GiB; free some"):
         build.build_all(Silent())
+    with pytest.raises(BuildError, match="the build needs 7 GiB"):
+        build.build_all(Silent(), [*COMPONENTS, EDITED])
 
     assert "build" not in (go.folder / "calls").read_text()
 

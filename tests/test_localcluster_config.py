@@ -108,6 +108,10 @@ def test_the_second_document_is_ours_and_kind_never_sees_it() -> None:
             "cni is bridge, which is the default that",
         ),
         (
+            f"networking: {{kubeProxyMode: none}}\n{EXTRAS}cni: cilium\n",
+            "networking.kubeProxyMode is none, but cilium reach the API server",
+        ),
+        (
             f"networking: {{disableDefaultCNI: true}}\n{EXTRAS}addons: [metallb]\n",
             "addons: metallb are Pods, but with networking.disableDefaultCNI",
         ),

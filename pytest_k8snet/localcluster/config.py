@@ -153,6 +153,13 @@ def _cni(kind: KindCluster, extras: ClusterExtras, file: Path) -> Cni | None:
             f"{file}: addons: {', '.join(extras.addons)} are Pods, but with "
             "networking.disableDefaultCNI and no cni no Pod gets a network"
         )
+    network = [extras.cni] if extras.cni and extras.cni != "bridge" else []
+    of_pods = [*network, *extras.addons]
+    if of_pods and kind.networking.kubeProxyMode == "none":
+        raise ClusterConfigError(
+            f"{file}: networking.kubeProxyMode is none, but {', '.join(of_pods)} reach "
+            "the API server through its Service; set it to nftables or iptables"
+        )
     return extras.cni or (None if disabled else "bridge")
 
 
