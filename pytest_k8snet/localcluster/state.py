@@ -112,8 +112,10 @@ def load(name: str) -> ClusterRecord | None:
             NodeRecord(**{**node, "addresses": tuple(node["addresses"])})
             for node in raw["nodes"]
         )
-        lists = {key: tuple(raw[key]) for key in ("families", "features")}
-        return ClusterRecord(**{**raw, **lists, "nodes": nodes})
+        families, features = tuple(raw["families"]), tuple(raw.get("features", ()))
+        return ClusterRecord(
+            **{**raw, "families": families, "features": features, "nodes": nodes}
+        )
     except (OSError, ValueError, TypeError, KeyError):
         # A killed `up` may leave a folder without a record, an older version a
         # record of another shape: down removes either without reading it.
