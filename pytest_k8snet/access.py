@@ -59,6 +59,8 @@ def rules(plan: Plan) -> list[dict[str, Any]]:
         pod_verbs.append("get")
     if "label" in changes:
         pod_verbs.append("patch")
+    if changes & {"terminate", "delete"}:
+        pod_verbs.append("delete")
     made = [
         _rule("", ["nodes"], ["list"]),
         _rule("", ["namespaces"], ["create", "delete", "get", "list"]),
@@ -81,6 +83,12 @@ def rules(plan: Plan) -> list[dict[str, Any]]:
         made.append(
             _rule("discovery.k8s.io", ["endpointslices/restricted"], ["create"])
         )
+    if "serve" in changes:
+        made.append(_rule("", ["services"], ["patch"]))
+    if "withdraw" in changes:
+        made.append(_rule("", ["services"], ["delete"]))
+    if Op.PROXY in ops:
+        made.append(_rule("", ["pods/proxy", "services/proxy"], ["get"]))
     if Op.LOGS in ops:
         made.append(_rule("", ["pods/log"], ["get"]))
     if Op.PORT_FORWARD in ops:

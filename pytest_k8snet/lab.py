@@ -226,12 +226,18 @@ class Lab:
         quick = [c for c in once if c not in slow]
         with ThreadPoolExecutor(len(changing) + 1) as pool:
             # What has to be made or restarted takes longest: it begins at once.
-            others = self._watch_changes(changing, pool)
+            early = [c for c in changing if _changed_roles(c)]
+            others = self._watch_changes(early, pool)
             others.append(pool.submit(self._second_wave, slow))
             self._settle(quick)
             self.ready.set()
             with self._phase("probe", lambda: f"sent {self.probes_sent} probes"):
                 self._ask_once(quick)
+                # A new Service refuses at first, and a Node refuses only so often
+                # each second: until here, others count on being refused.
+                others += self._watch_changes(
+                    [c for c in changing if c not in early], pool
+                )
                 for one in as_completed(others):
                     one.result()
 
@@ -247,7 +253,7 @@ class Lab:
 
     def _settle(self, planned: Sequence[CheckPlan]) -> None:
         with self._phase("settle", self._say_settled):
-            if self._asks_for("pod-addresses"):
+            if self._asks_for("pod-addresses") or self._asks_for("addresses-in-range"):
                 self._stage.note_pod_addresses()
             wanted = gate(planned)
             took, missing = self._prober.until_settled(wanted, PATIENCE)
@@ -312,18 +318,20 @@ class Lab:
     def _watch_changes(
         self, changing: Sequence[CheckPlan], pool: ThreadPoolExecutor
     ) -> list[Future[None]]:
-        """Start every rule that watches a change; restarts wait for their role."""
-        gentle = [c for c in changing if not _restarts(c)]
-        rough = [c for c in changing if _restarts(c)]
-        started = {c.check.id: pool.submit(self._watch, c, ()) for c in gentle}
-        for plan in rough:
+        """Start every rule that watches a change.
+
+        What leaves less of a role's Pods waits for what needs more of them.
+        """
+        started: list[tuple[CheckPlan, Future[None]]] = []
+        for plan in sorted(changing, key=_roughness):
             before = [
-                started[g.check.id]
-                for g in gentle
-                if _changed_roles(plan) & _changed_roles(g)
+                done
+                for other, done in started
+                if _roughness(other) < _roughness(plan)
+                and _changed_roles(other) & _changed_roles(plan)
             ]
-            started[plan.check.id] = pool.submit(self._watch, plan, before)
-        return list(started.values())
+            started.append((plan, pool.submit(self._watch, plan, before)))
+        return [done for _, done in started]
 
     def _watch(self, plan: CheckPlan, before: Sequence[Future[None]]) -> None:
         wait(before)
@@ -371,8 +379,13 @@ def _polled(probe: Probe) -> Probe:
 
 
 def _changed_roles(plan: CheckPlan) -> set[Role]:
-    return {c.role for step, _ in plan.steps for c in step.changes}
+    return {c.role for step, _ in plan.steps for c in step.changes if c.service is None}
 
 
-def _restarts(plan: CheckPlan) -> bool:
-    return any(c.kind == "restart" for step, _ in plan.steps for c in step.changes)
+ROUGH = ("restart", "terminate", "delete")
+"""The changes after which others find less of a Pod, the gentlest first."""
+
+
+def _roughness(plan: CheckPlan) -> int:
+    kinds = {c.kind for step, _ in plan.steps for c in step.changes}
+    return max((n for n, kind in enumerate(ROUGH, 1) if kind in kinds), default=0)

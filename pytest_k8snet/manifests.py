@@ -179,7 +179,9 @@ def pod_labels(role: Role, rank: int) -> dict[str, str]:
     if role is Role.SERVER:
         chosen |= {"few": "yes"} if rank < FEW else {}
         chosen |= (
-            {"growing": "yes", "moving": "yes", "mixed": "yes"} if not rank else {}
+            {"growing": "yes", "moving": "yes", "mixed": "yes", "named": "yes"}
+            if not rank
+            else {}
         )
         chosen |= {"shrinking": "yes"} if rank < 2 else {}  # noqa: PLR2004 - a pair
     if role is Role.UNREADY:
@@ -269,6 +271,8 @@ def _container(
     if name == "main" and role in {Role.SERVER, Role.HOST}:
         number = 0 if role is Role.HOST else LOOPBACK_PORT
         arguments += ["--loopback", str(number)]
+    if role is Role.SPARE:
+        arguments.append("--linger")
     made = _base_container(spec, name, arguments)
     if role is Role.HOST:
         return made
@@ -325,6 +329,13 @@ def _host_ports(
     return made
 
 
+def _client(spec: LabSpec, rank: int, _: ClusterFacts) -> dict[str, Any]:
+    del spec, rank
+    # A safe sysctl, which "restricted" allows: any process may ask for an ICMP echo.
+    may_ping = {"name": "net.ipv4.ping_group_range", "value": "0 2147483647"}
+    return {"securityContext": {**_pod_security(), "sysctls": [may_ping]}}
+
+
 def _server(spec: LabSpec, rank: int, _: ClusterFacts) -> dict[str, Any]:
     del spec
     return {"hostname": f"server-{rank}", "subdomain": "headless"}
@@ -358,6 +369,7 @@ def _unready(spec: LabSpec, rank: int, _: ClusterFacts) -> dict[str, Any]:
 
 
 _PECULIAR = {
+    Role.CLIENT: _client,
     Role.SERVER: _server,
     Role.HOST: _host,
     Role.EDGE: _edge,
@@ -385,15 +397,21 @@ def _service(
     facts: ClusterFacts,
     rank: str | None = None,
 ) -> dict[str, Any]:
-    body: dict[str, Any] = dict(wanted.spec)
+    body: dict[str, Any]
     if wanted.external_name:
         target = wanted.external_name.format(domain=facts.domain)
-        body |= {"type": "ExternalName", "externalName": target}
+        body = {"type": "ExternalName", "externalName": target}
     else:
-        body |= {
+        body = {
             "ipFamilyPolicy": "PreferDualStack",
             "ports": [_service_port(*port) for port in wanted.ports],
         }
+    body |= dict(wanted.spec)
+    if wanted.affinity_seconds:
+        how_long = {"timeoutSeconds": wanted.affinity_seconds}
+        body["sessionAffinityConfig"] = {"clientIP": how_long}
+    if wanted.external_ip:
+        body["externalIPs"] = [facts.given["external_ip"]]
     if wanted.headless:
         body["clusterIP"] = "None"
     if wanted.selector is not None and not wanted.external_name:
@@ -466,10 +484,19 @@ def probe_service(
     }
 
 
+def made_up_addresses(count: int, family: Family) -> tuple[str, ...]:
+    """Give addresses of the ranges for documentation, which nobody has."""
+    begin = "2001:db8::" if family is Family.IPV6 else "192.0.2."
+    return tuple(f"{begin}{number}" for number in range(1, count + 1))
+
+
 def endpoint_slice(
     spec: LabSpec, wanted: Service, family: Family, addresses: tuple[str, ...]
 ) -> dict[str, Any]:
     """Make the EndpointSlice of a Service without selector, by hand."""
+    conditions = {"ready": True}
+    if wanted.terminating:
+        conditions = {"ready": False, "serving": True, "terminating": True}
     return {
         "apiVersion": "discovery.k8s.io/v1",
         "kind": "EndpointSlice",
@@ -482,9 +509,7 @@ def endpoint_slice(
             },
         },
         "addressType": "IPv6" if family is Family.IPV6 else "IPv4",
-        "endpoints": [
-            {"addresses": [a], "conditions": {"ready": True}} for a in addresses
-        ],
+        "endpoints": [{"addresses": [a], "conditions": conditions} for a in addresses],
         "ports": [
             {"name": name, "port": target, "protocol": protocol.upper()}
             for name, _, target, protocol in wanted.ports

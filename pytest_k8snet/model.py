@@ -4,8 +4,8 @@ The layering rule, which ``tests/test_layers.py`` reads here and enforces: *a mo
 imports only from layers below its own*; modules of one package may import each other.
 
 ``model`` <- ``verdict``, ``manifests`` <- ``rules`` <- ``plan``, ``wire``
-<- ``result``, ``access`` <- ``report`` <- ``cluster``, ``localcluster`` <- ``probing``,
-``stage`` <- ``lab``, ``workbench`` <- ``plugin``, ``cli`` <- ``checks``
+<- ``result``, ``access``, ``status`` <- ``report`` <- ``cluster``, ``localcluster``
+<- ``probing``, ``stage`` <- ``lab``, ``workbench`` <- ``plugin``, ``cli`` <- ``checks``
 
 ``agent`` stands aside: one file of standard library that runs in the Pod.
 """
@@ -23,6 +23,14 @@ class Level(StrEnum):
     MUST = "MUST"
     SHOULD = "SHOULD"
     FEATURE = "FEATURE"  # a MUST, once the feature is claimed or detected
+
+
+class Profile(StrEnum):
+    """How much a run asks: each profile has all that the ones before it have."""
+
+    QUICK = "quick"  # the core of rules 1 to 4 and of DNS, with the fewest Pods
+    DEFAULT = "default"
+    FULL = "full"  # also what waits by nature: idle connections, time-outs
 
 
 class Word(StrEnum):
@@ -81,6 +89,7 @@ class Outcome(StrEnum):
     TOO_BIG = "too big"
     NAME_NOT_FOUND = "name not found"
     ANSWERED_WRONGLY = "answered wrongly"
+    UNSUPPORTED = "not supported"  # by the kernel, or not without privileges
     NOT_PROBED = "not probed"
 
 
@@ -96,6 +105,8 @@ class Op(StrEnum):
     CONNECT = "connect"  # connect (TCP) or exchange a datagram (UDP)
     BULK = "bulk"  # connect, then megabytes in each direction
     FULL_SIZE = "full-size"  # a datagram of exactly the path's MTU, DF set
+    PING = "ping"  # an ICMP echo, and its reply from the address that was asked
+    HTTP = "http"  # the status of one GET
     DNS = "dns"  # one question to one name server
     LOOKUP = "lookup"  # the C library's resolver, search path included
     FACT = "fact"  # what the container sees of itself
@@ -106,6 +117,7 @@ class Op(StrEnum):
     EXEC = "exec"
     LOGS = "logs"
     PORT_FORWARD = "port-forward"
+    PROXY = "proxy"  # through the API server, to a Pod or a Service
     STATUS = "status"  # what the API says about a Node or Pod
 
 
@@ -218,6 +230,10 @@ TIMEOUTS: Mapping[str, float] = {
     "poll": 1.0,
     # Nothing is expected to answer, and a twin that does answers in milliseconds.
     "silence": 2.0,
+    # A resolver repeats a lost question after 2.5 s (musl) or 5 s (glibc).
+    "stall": 2.0,
+    # A minute of silence on a connection, and then the answer.
+    "idle": 70.0,
     # No progress for this long ends a transfer; see the agent.
     "bulk": 15.0,
 }
@@ -334,11 +350,14 @@ class Change:
     """Something done to the lab between two steps of a rule.
 
     Attributes:
-        kind: ``label`` (set a Pod's labels), ``create`` (make the Pod of a role)
-            or ``restart`` (end a container's first process).
+        kind: ``label`` (set a Pod's labels), ``create`` (make the Pod of a role),
+            ``restart`` (end a container's first process), ``terminate`` (delete a
+            Pod that takes its time to end) or ``delete`` (a Pod, at once);
+            ``serve`` (make a Service, or make it another one) or ``withdraw`` (it).
         role: of the Pod.
         spread: on which Nodes: AT_FIRST, AT_SECOND or NODES.
         labels: for ``label``: what to set; None removes.
+        service: for ``serve`` and ``withdraw``.
 
     """
 
@@ -346,6 +365,7 @@ class Change:
     role: Role
     spread: Spread
     labels: tuple[tuple[str, str | None], ...] = ()
+    service: Service | None = None
 
 
 @dataclass(frozen=True)
@@ -373,6 +393,11 @@ BUDGETS: Mapping[str, float] = {
     "programming": 10.0,
     # A container is started again at once the first time; PLEG looks once a second.
     "restart": 20.0,
+    # A name server may keep an answer for as long as its TTL says: 30 s by convention.
+    "names": 40.0,
+    # A series of probes with pauses that are longer than what is timed out.
+    "affinity": 60.0,
+    "idle": 80.0,
     # Controls and Services of all rules together, before the probes run once.
     "settle": 6.0,
 }
@@ -387,6 +412,10 @@ class Feature(StrEnum):
     LOAD_BALANCER = "LoadBalancer"
     INGRESS = "Ingress"
     GATEWAY = "Gateway"
+    TRAFFIC_DISTRIBUTION = "TrafficDistribution"
+    HEALTH_CHECK_NODE_PORT = "HealthCheckNodePort"
+    POD_RECORDS = "PodRecords"
+    SERVICE_RANGE = "ServiceRange"  # the range of ClusterIPs is published
 
 
 @dataclass(frozen=True)
@@ -402,6 +431,10 @@ class Service:
         external_name: makes it an ExternalName; ``{domain}`` is filled in.
         per_node: one for each server, selecting only that one.
         manual: the servers' EndpointSlices are made by hand, at this targetPort.
+        terminating: in those slices, no endpoint is ready and all are terminating.
+        made_up: in those slices, this many addresses that nobody has.
+        affinity_seconds: after which ClientIP affinity ends; 0 for the default.
+        external_ip: has the address that the user gave as an externalIP.
 
     """
 
@@ -413,6 +446,10 @@ class Service:
     external_name: str = ""
     per_node: bool = False
     manual: bool = False
+    terminating: bool = False
+    made_up: int = 0
+    affinity_seconds: int = 0
+    external_ip: bool = False
 
 
 @dataclass(frozen=True)
@@ -420,7 +457,7 @@ class Deviation:
     """What a network plugin is known to do otherwise, and why it is let pass.
 
     Attributes:
-        network_plugin: as discovery names it.
+        network_plugin: as discovery names it; "" for what is reported of any.
         reason: where it is said so.
         excuses: whether one violation is of this kind; any other one still fails.
 
@@ -441,9 +478,11 @@ class Rule:
         spec: where Kubernetes says so.
         level: how much it asks.
         mark: the pytest marker of its area.
+        profile: the smallest profile that it is part of.
         services: the Services it needs.
         roles: Pods it needs beside those its probes name.
         needs: features without which it does not apply.
+        option: what the user has to give, or it does not apply; "" for nothing.
         min_nodes: Nodes without which it does not apply.
         protocols, families, paths: the axes of its checks; () when not split.
         provided: its controls.
@@ -461,9 +500,11 @@ class Rule:
     mark: str
     judge: Judge
     level: Level = Level.MUST
+    profile: Profile = Profile.DEFAULT
     services: tuple[Service, ...] = ()
     roles: tuple[Role, ...] = ()
     needs: frozenset[Feature] = frozenset()
+    option: str = ""
     min_nodes: int = 1
     protocols: tuple[Protocol, ...] = ()
     families: tuple[Family, ...] = ()
@@ -545,6 +586,7 @@ class ClusterFacts:
         service_proxy: likewise.
         features: what was found or claimed.
         left_out: the Nodes that take no probe Pods; their ``problem`` says why.
+        given: what the user gave for rules that need it, by the option's name.
 
     """
 
@@ -562,6 +604,7 @@ class ClusterFacts:
     service_proxy: str = "unknown"
     features: frozenset[Feature] = frozenset()
     left_out: tuple[Node, ...] = ()
+    given: Mapping[str, str] = field(default_factory=dict)
 
     def node(self, name: str) -> Node:
         """Give the Node of that name, left out or not."""

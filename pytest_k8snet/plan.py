@@ -19,6 +19,7 @@ from pytest_k8snet.model import (
     Op,
     PathKind,
     Probe,
+    Profile,
     Role,
     Spread,
     Target,
@@ -43,6 +44,10 @@ LACKING = {
     Feature.LOAD_BALANCER: "nothing known gives LoadBalancer Services an address",
     Feature.INGRESS: "there is no IngressClass",
     Feature.GATEWAY: "no GatewayClass is accepted",
+    Feature.TRAFFIC_DISTRIBUTION: "no kube-proxy of Kubernetes 1.35 or later",
+    Feature.HEALTH_CHECK_NODE_PORT: "no kube-proxy, which serves healthCheckNodePort",
+    Feature.POD_RECORDS: "the Corefile does not say pods insecure",
+    Feature.SERVICE_RANGE: "the API has no ServiceCIDR",
 }
 """Why a rule does not apply, by the feature that was neither found nor claimed."""
 
@@ -67,6 +72,12 @@ class Limits:
     host_network: bool = True
     outside: bool = True
     outside_reason: str = ""
+
+
+def in_profile(rule: Rule, chosen: Profile) -> bool:
+    """Whether a profile has a rule: each has all of the ones before it."""
+    order = list(Profile)
+    return order.index(rule.profile) <= order.index(chosen)
 
 
 def asks_of(rule: Rule) -> list[Ask]:
@@ -101,6 +112,9 @@ def check_applies(check: Check, facts: ClusterFacts, limits: Limits) -> None:
         raise NotApplicable(f"the cluster has no {check.family}, only {has}")
     if missing := rule.needs - facts.features:
         raise NotApplicable("; ".join(LACKING[one] for one in sorted(missing)))
+    if rule.option and rule.option not in facts.given:
+        switch = f"--k8snet-{rule.option.replace('_', '-')}"
+        raise NotApplicable(f"asked only with {switch}")
     if not facts.dns_addresses and resolves(rule):
         raise NotApplicable("no cluster DNS: kube-system has no k8s-app=kube-dns")
     need = max(rule.min_nodes, 2 if check.path is PathKind.CROSS_NODE else 1)

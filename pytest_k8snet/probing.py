@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import replace
@@ -20,6 +21,7 @@ from pytest_k8snet.model import (
     Role,
 )
 from pytest_k8snet.result import excused
+from pytest_k8snet.status import STATUS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -318,35 +320,25 @@ def _status(api: Api, probe: Probe, scene: Scene) -> list[str]:
     return STATUS[str(dict(probe.ask.settings)["field"])](probe.source.node, scene)
 
 
-def _pod_addresses(node: str, scene: Scene) -> list[str]:
-    return [entry for name, entry in scene.all_pod_addresses if name == node]
+def _proxy(api: Api, probe: Probe, scene: Scene) -> list[str]:
+    """Ask a server for its name, through the API server: see CONTROL-PLANE-TO-POD."""
+    namespace, name = _server_there(probe, scene)
+    what = str(dict(probe.ask.settings)["field"])
+    if what == "pods":
+        port: int | str = scene.pods[Role.SERVER, probe.source.node].ports["main/tcp"]
+    else:
+        name, port = f"server-{scene.rank(probe.source.node)}", "main-tcp"
+    said = api.text(f"/api/v1/namespaces/{namespace}/{what}/{name}:{port}/proxy/")
+    try:
+        return [str(json.loads(said)["who"])]
+    except (ValueError, KeyError, TypeError):
+        return [f"answered {said[:80]!r}"]
 
 
-def _pods_ready(node: str, scene: Scene) -> list[str]:
-    mine = [p for p in scene.pods.values() if p.node == node and p.role is Role.SERVER]
-    if not mine:
-        raise wire.Unresolved(f"{Role.SERVER}@{node} does not run")
-    late = [p.name for p in mine if p.name not in scene.ready_pods]
-    return [f"{name} is not ready" for name in late] or ["ready"]
-
-
-def _node_ready(node: str, scene: Scene) -> list[str]:
-    found = scene.facts.node(node)
-    return [
-        "ready" if found.ready else found.problem,
-        "network unavailable" if found.network_unavailable else "network available",
-        "address" if found.addresses else "no address",
-    ]
-
-
-STATUS: Mapping[str, Callable[[str, Scene], list[str]]] = {
-    "pod-addresses": _pod_addresses,
-    "pods-ready": _pods_ready,
-    "node-ready": _node_ready,
-}
 API_OPS: Mapping[Op, Callable[[Api, Probe, Scene], list[str]]] = {
     Op.EXEC: _exec,
     Op.LOGS: _logs,
     Op.PORT_FORWARD: _port_forward,
+    Op.PROXY: _proxy,
     Op.STATUS: _status,
 }

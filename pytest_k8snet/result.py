@@ -121,10 +121,16 @@ def conclude(
     """Judge a check: its controls first, then what it is about."""
     if not seen:
         return inconclusive(check, "nothing was probed")
+    if lacking := [o for o in seen if o.outcome is Outcome.UNSUPPORTED]:
+        return not_applicable(check, f"{lacking[0].probe.source}: {lacking[0].detail}")
     for control, answers in controls:
         if problem := broken(control, answers):
             return inconclusive(check, f"control: {control.says}: {problem}", seen)
-    verdict = judged(check.rule.judge, seen)
+    return worded(check, judged(check.rule.judge, seen), seen, scene)
+
+
+def worded(check: Check, verdict: Verdict, seen: Observations, scene: Scene) -> Result:
+    """Put a verdict into one of the five words."""
     deviation = known_deviation(check, verdict, scene)
     if deviation and not verdict.unjudged:
         return Result(check, Word.KNOWN_DEVIATION, deviation, verdict, seen)
@@ -142,7 +148,7 @@ def conclude(
 def known_deviation(check: Check, verdict: Verdict, scene: Scene) -> str:
     """Say why violations are let pass; "" when they are not, or there are none."""
     for one in check.rule.deviations:
-        known = one.network_plugin == scene.facts.network_plugin
+        known = one.network_plugin in {"", scene.facts.network_plugin}
         if known and verdict.violations and all(map(one.excuses, verdict.violations)):
             return one.reason
     return ""

@@ -17,7 +17,7 @@ from pytest_k8snet import access, manifests
 from pytest_k8snet.cluster import apply
 from pytest_k8snet.cluster.channel import Channel, child_channel, exec_channel
 from pytest_k8snet.cluster.discover import family_of, pod_addresses
-from pytest_k8snet.cluster.errors import ClusterError
+from pytest_k8snet.cluster.errors import ClusterError, Conflict
 from pytest_k8snet.model import (
     BUDGETS,
     Actor,
@@ -34,8 +34,14 @@ if TYPE_CHECKING:
 
     from pytest_k8snet.cluster.api import Api
     from pytest_k8snet.manifests import LabSpec
-    from pytest_k8snet.model import Change
+    from pytest_k8snet.model import Change, Service
     from pytest_k8snet.plan import Plan
+
+GRACE = 30
+"""Seconds a terminating Pod has: far more than it is watched for."""
+
+END = {"op": "restart", "timeout": 2.0}
+"""What has a container's first process end."""
 
 OUTSIDE = Actor(Role.OUTSIDE)
 OUTSIDE_AGENT = ("python3", "-I", "-S", str(manifests.AGENT_FILE))
@@ -243,7 +249,8 @@ class Stage:
         items = []
         for service in (s for s in self._plan.services if s.manual):
             for family in self._plan.facts.families:
-                addresses = tuple(
+                made_up = manifests.made_up_addresses(service.made_up, family)
+                addresses = made_up or tuple(
                     a for p in servers for a in p.addresses if family_of(a) is family
                 )
                 item = manifests.endpoint_slice(self._spec, service, family, addresses)
@@ -267,6 +274,9 @@ class Stage:
         if change.kind == "create":
             self.create(change.role)
             return
+        if change.service is not None:
+            self._change_service(change.service, withdraw=change.kind == "withdraw")
+            return
         spread = nodes_of(change.spread, self._plan.facts)
         found = [self.scene.pod(change.role, node) for node in spread]
         pods = [pod for pod in found if pod is not None]
@@ -276,8 +286,13 @@ class Stage:
             for pod in pods:
                 self._label(pod, dict(change.labels))
         else:
+            change_one = {
+                "restart": self._restart,
+                "terminate": self._terminate,
+                "delete": self._delete,
+            }[change.kind]
             with ThreadPoolExecutor(apply.WORKERS) as pool:
-                list(pool.map(self._restart, pods))
+                list(pool.map(change_one, pods))
 
     def create(self, role: Role) -> None:
         """Make the Pods of a role, once, however many rules ask for it."""
@@ -299,13 +314,41 @@ class Stage:
         wanted = {manifests.LABEL + key: value for key, value in labels.items()}
         self._api.patch(path_of(pod), {"metadata": {"labels": wanted}})
 
+    def _change_service(self, wanted: Service, *, withdraw: bool) -> None:
+        """Make a Service or make it another one; or remove it."""
+        namespace = self._spec.namespace("server")
+        for item in manifests.services(self._spec, wanted, self._plan.facts):
+            if withdraw:
+                self._api.delete(path_in(namespace, "services", name_of(item)))
+                continue
+            try:
+                made = self._api.create(apply.collection(item, namespace), item)
+            except Conflict:
+                path = path_in(namespace, "services", name_of(item))
+                made = self._api.patch(path, {"spec": item["spec"]})
+            state = service_state(made)
+            with self._lock:
+                services = {**self.scene.services, state.name: state}
+                self.scene = replace(self.scene, services=services)
+
+    def _terminate(self, pod: PodState) -> None:
+        """Delete a Pod that serves on until it is killed."""
+        self._api.delete(path_of(pod), gracePeriodSeconds=GRACE)
+
+    def _delete(self, pod: PodState) -> None:
+        """Delete a Pod at once, also one that has begun to terminate."""
+        self._api.delete(path_of(pod), gracePeriodSeconds=0)
+        if channel := self.channels.get(Actor(pod.role, pod.node)):
+            # A kubelet that waits already is not told to wait no longer.
+            channel.submit([END])
+
     def _restart(self, pod: PodState) -> None:
         """End a container's first process, and wait for the next one."""
         actor = Actor(pod.role, pod.node)
         channel = self.channels.get(actor)
         if channel is None:
             raise ClusterError(f"{actor} has no agent")
-        reply = channel.submit([{"op": "restart", "timeout": 2.0}])[0].result()
+        reply = channel.submit([END])[0].result()
         if reply["outcome"] != Outcome.ANSWERED:
             raise ClusterError(f"{actor} did not end: {reply['detail']}")
         deadline = time.monotonic() + BUDGETS["restart"] * self._waits.scale
@@ -320,7 +363,17 @@ class Stage:
 
 def path_of(pod: PodState) -> str:
     """Give a Pod's path in the API."""
-    return f"/api/v1/namespaces/{pod.namespace}/pods/{pod.name}"
+    return path_in(pod.namespace, "pods", pod.name)
+
+
+def path_in(namespace: str, plural: str, name: str) -> str:
+    """Give the path of an object of the core API."""
+    return f"/api/v1/namespaces/{namespace}/{plural}/{name}"
+
+
+def name_of(item: dict[str, Any]) -> str:
+    """Give an object's name."""
+    return str(item["metadata"]["name"])
 
 
 def containers(pod: dict[str, Any]) -> list[str]:
@@ -341,12 +394,15 @@ def service_state(item: dict[str, Any]) -> ServiceState:
     """Describe a Service as the API has it."""
     spec = item["spec"]
     ports = spec.get("ports", ())
+    node_ports = {p["name"]: p["nodePort"] for p in ports if p.get("nodePort")}
+    if health := spec.get("healthCheckNodePort"):
+        node_ports["health-tcp"] = health
     return ServiceState(
         name=item["metadata"]["name"],
         namespace=item["metadata"]["namespace"],
         addresses=tuple(a for a in spec.get("clusterIPs", ()) if a != "None"),
         ports={p["name"]: p["port"] for p in ports},
-        node_ports={p["name"]: p["nodePort"] for p in ports if p.get("nodePort")},
+        node_ports=node_ports,
     )
 
 

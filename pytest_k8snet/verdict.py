@@ -6,10 +6,11 @@ not executed is never evidence (:func:`judged` sees to it for all of them).
 
 from __future__ import annotations
 
-from collections import defaultdict
+import math
+from collections import Counter, defaultdict
 from typing import TYPE_CHECKING
 
-from pytest_k8snet.model import NO_ANSWER, Outcome, Verdict
+from pytest_k8snet.model import NO_ANSWER, Op, Outcome, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -17,6 +18,10 @@ if TYPE_CHECKING:
     from pytest_k8snet.model import Judge, Observation, Observations
 
 MOST_PEERS_NAMED = 3
+BY_CHANCE = 1e-8
+"""A share that a fair draw gives less often than this is no fair share."""
+
+ANSWERED_OPS = frozenset({Op.DNS, Op.LOOKUP, Op.FACT, Op.STATUS, Op.HTTP})
 
 
 def judged(judge: Judge, seen: Observations) -> Verdict:
@@ -74,6 +79,11 @@ def includes(seen: Observation) -> bool:
     return seen.outcome is Outcome.ANSWERED and set(seen.expected) <= set(seen.values)
 
 
+def is_resolved(seen: Observation) -> bool:
+    """Whether a name has some address."""
+    return seen.outcome is Outcome.ANSWERED and bool(seen.values)
+
+
 def is_silent(seen: Observation) -> bool:
     """Whether nobody served the connection."""
     return seen.outcome in NO_ANSWER
@@ -87,6 +97,22 @@ def is_refused(seen: Observation) -> bool:
 def is_unknown_name(seen: Observation) -> bool:
     """Whether the name server said that the name does not exist."""
     return seen.outcome is Outcome.NAME_NOT_FOUND
+
+
+def node_is_there(seen: Observation) -> bool:
+    """Whether the Node answered at all: a refusal is an answer."""
+    return seen.outcome in {Outcome.CONNECTED, Outcome.REFUSED, Outcome.RESET}
+
+
+def as_asked(seen: Observation) -> bool:
+    """Whether one step's answer is as it has to be.
+
+    Where silence is waited for, a name has to be unknown and a connection unserved.
+    """
+    about_names = seen.probe.ask.op in ANSWERED_OPS
+    if seen.probe.ask.timeout == "silence":
+        return is_unknown_name(seen) if about_names else is_silent(seen)
+    return is_answered(seen) if about_names else is_connected(seen)
 
 
 def keeps_source(seen: Observation) -> bool:
@@ -154,6 +180,67 @@ def sticks(seen: Observations) -> Verdict:
             named = ", ".join(peers[:MOST_PEERS_NAMED])
             notes.append(f"{source} was answered by {named}")
     return Verdict(violations=tuple(violations), note="; ".join(notes))
+
+
+def changes(seen: Observations) -> Verdict:
+    """Connections of one source are answered by several backends."""
+    violations = [o for o in seen if not is_connected(o)]
+    for group in by_source(seen).values():
+        complete = len(group) == group[0].probe.ask.count
+        if complete and len({o.answered_by for o in group}) == 1:
+            violations.append(group[-1])
+    return Verdict(violations=tuple(violations))
+
+
+def fair_share(seen: Observations) -> Verdict:
+    """No backend gets less or more than chance allows, per source and altogether."""
+    violations = [o for o in seen if not is_connected(o)]
+    notes = []
+    for source, group in {**by_source(seen), "all Nodes": list(seen)}.items():
+        if not all(map(is_connected, group)):
+            continue
+        served = Counter(o.answered_by for o in group)
+        total, peers = sum(served.values()), group[0].may_answer
+        for peer in peers:
+            if improbable(served[peer], total, 1 / len(peers)):
+                violations.append(group[-1])
+                notes.append(f"{peer} got {served[peer]} of {total} from {source}")
+    return Verdict(violations=tuple(dict.fromkeys(violations)), note="; ".join(notes))
+
+
+def improbable(count: int, total: int, share: float) -> bool:
+    """Whether so few or so many of TOTAL fair draws come less than BY_CHANCE."""
+
+    def exactly(number: int) -> float:
+        ways = math.lgamma(total + 1) - math.lgamma(number + 1)
+        ways -= math.lgamma(total - number + 1)
+        odds = number * math.log(share) + (total - number) * math.log1p(-share)
+        return math.exp(ways + odds)
+
+    if share == 1:
+        return count < total
+    fewer = sum(map(exactly, range(count + 1)))
+    more = sum(map(exactly, range(count, total + 1)))
+    return min(fewer, more) < BY_CHANCE
+
+
+def none_lost(seen: Observations) -> Verdict:
+    """Every attempt gets its answer; how many do not is noted."""
+    lost = tuple(o for o in seen if not is_connected(o))
+    return Verdict(violations=lost, note=f"{len(lost)} of {len(seen)} lost")
+
+
+def all_equal(seen: Observations) -> Verdict:
+    """Everybody says the same; those who say what fewer say are violations."""
+    told = [o for o in seen if o.outcome is Outcome.ANSWERED and o.values]
+    said = Counter(o.values for o in told)
+    usual = said.most_common(1)[0][0] if said else ()
+    note = " and ".join(", ".join(values) for values, _ in said.most_common())
+    return Verdict(
+        violations=tuple(o for o in told if o.values != usual),
+        unjudged=tuple(o for o in seen if o not in told),
+        note=note,
+    )
 
 
 def all_unique(seen: Observations) -> Verdict:

@@ -56,6 +56,10 @@ def request(probe: Probe, scene: Scene, scale: float = 1.0) -> dict[str, Any]:
         "op": str(ask.op),
         "timeout": TIMEOUTS[ask.timeout] * scale,
     }
+    if pause := settings.pop("spaced", None):
+        # The attempts of one cell, one after the other.
+        made["wait"] = probe.number * int(str(pause))
+        made["timeout"] += made["wait"]
     if probe.protocol:
         made["protocol"] = str(probe.protocol)
     if probe.family:
@@ -70,7 +74,7 @@ def request(probe: Probe, scene: Scene, scale: float = 1.0) -> dict[str, Any]:
         made |= {"address": probe.target.name, "port": dial(probe, scene)[1]}
     elif probe.target.kind is Kind.NAME:
         made["name"] = fill(probe.target.name, scene, probe)
-        made["port"] = int(probe.target.port)
+        made["port"] = int(fill(probe.target.port, scene, probe))
         made |= settings
     else:
         made["address"], made["port"] = dial(probe, scene)
@@ -238,6 +242,8 @@ def _question(
         "transport": str(probe.protocol or Protocol.UDP),
         "name": fill(probe.ask.to.name, scene, probe),
     }
+    if settings.get("whole"):
+        made["whole"] = True
     if probe.target.kind is Kind.DNS_SERVER:
         made["server"] = probe.target.name
     if reverse := settings.get("reverse"):

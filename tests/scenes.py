@@ -17,6 +17,7 @@ from pytest_k8snet.model import (
     PodState,
     Role,
     Scene,
+    Service,
     ServiceState,
 )
 from pytest_k8snet.plan import Limits, checks, make_plan
@@ -30,6 +31,13 @@ if TYPE_CHECKING:
     from pytest_k8snet.model import Check, Observation, Probe
     from pytest_k8snet.plan import Plan
 
+GIVEN = {
+    "egress_target": "egress.example:443",
+    "egress_host": "egress.example",
+    "egress_port": "443",
+    "upstream_name": "upstream.example",
+    "external_ip": "203.0.113.10",
+}
 DUAL = (Family.IPV4, Family.IPV6)
 POD_ROLES = tuple(manifests.NAMESPACE_OF)
 
@@ -61,6 +69,7 @@ def facts(
             "dns_addresses": both("10.96.0.10", "fd00:96::a"),
             "dns_replicas": both("10.244.0.2", "fd00::2"),
             "api_addresses": both("10.96.0.1", "fd00:96::1"),
+            "service_cidrs": both("10.96.0.0/16", "fd00:96::/112"),
         }
         | more
     )
@@ -95,7 +104,8 @@ def scene(facts: ClusterFacts) -> Scene:
         service_state(item, number, facts)
         for number, item in enumerate(
             item
-            for wanted in {s.name: s for r in RULES for s in r.services}.values()
+            for wanted in services_of_rules()
+            if facts.given or not wanted.external_ip
             for item in manifests.services(spec(), wanted, facts)
         )
     ]
@@ -114,6 +124,15 @@ def scene(facts: ClusterFacts) -> Scene:
         host_port=20001,
         outside="outside agent.py",
     )
+
+
+def services_of_rules() -> list[Service]:
+    """Give every Service that a rule needs or makes; of one that changes, all ports."""
+    made = [c.service for r in RULES for s in r.steps for c in s.changes if c.service]
+    asked = [s for r in RULES for s in r.services]
+    # What has a node port has every address and port that it ever has.
+    richest_last = sorted(made, key=lambda s: ("type", "NodePort") in s.spec)
+    return list({s.name: s for s in (*asked, *richest_last)}.values())
 
 
 def pod_state(role: Role, rank: int, facts: ClusterFacts) -> PodState:
@@ -147,19 +166,19 @@ def service_state(
 ) -> ServiceState:
     """Give a Service as the API server completes it."""
     body = item["spec"]
-    virtual = "clusterIP" not in body and "externalName" not in body
+    virtual = "clusterIP" not in body and not body.get("externalName")
     bases = {Family.IPV4: "10.96.1.0", Family.IPV6: "fd00:96::100"}
     addresses = [str(ipaddress.ip_address(bases[f]) + number) for f in facts.families]
     ports = body.get("ports", [])
-    by_node = body.get("type") == "NodePort"
+    by_node = body.get("type") in {"NodePort", "LoadBalancer"}
+    health = {"health-tcp": 32000} if body.get("type") == "LoadBalancer" else {}
     return ServiceState(
         name=item["metadata"]["name"],
         namespace="k8snet-r1-server",
         addresses=tuple(addresses) if virtual else (),
         ports={p["name"]: p["port"] for p in ports},
-        node_ports={
-            p["name"]: 30000 + 2 * number + at for at, p in enumerate(ports) if by_node
-        },
+        node_ports=health
+        | {p["name"]: 30000 + 2 * number + at for at, p in enumerate(ports) if by_node},
     )
 
 
@@ -190,6 +209,8 @@ def reply_of(probe: Probe, on: Scene, *, rotate: bool = False) -> dict[str, Any]
             values = [
                 x for node, x in on.all_pod_addresses if node == probe.source.node
             ]
+        case "mtu", _:
+            values = ["1500"]
         case "netns", _:
             values = ["net:[4026531840]"]
         case "cluster-dns", _:
@@ -198,6 +219,8 @@ def reply_of(probe: Probe, on: Scene, *, rotate: bool = False) -> dict[str, Any]
             values = ["ndots:5", "trust-ad"]
         case "search-cluster", _:
             values += ["corp.example"]
+        case _ if "upstream" in probe.target.name:
+            values = ["198.51.100.80"]
         case _, True:
             values = [f"0 33 {value}" for value in values]
     return {"outcome": Outcome.ANSWERED, "values": values}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import errno
 import json
 import os
 import signal
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 FILE = Path(agent.__file__)
 COMMAND = [sys.executable, "-I", str(FILE)]
 PORTS = ("main/tcp=0", "main/udp=0", "alt/tcp=0")
-AGENT_OPS = set(Op) - {Op.EXEC, Op.LOGS, Op.PORT_FORWARD, Op.STATUS}
+AGENT_OPS = set(Op) - {Op.EXEC, Op.LOGS, Op.PORT_FORWARD, Op.PROXY, Op.STATUS}
 LOOPBACKS = ["127.0.0.1", "::1"]
 
 
@@ -121,7 +122,7 @@ def answering(answer: Callable[[bytes], bytes], by: str = "") -> Iterator[int]:
 def test_the_words_of_the_agent_are_those_of_the_model() -> None:
     words = {agent.CONNECTED, agent.ANSWERED, agent.REFUSED, agent.RESET}
     words |= {agent.TIMED_OUT, agent.UNREACHABLE, agent.TOO_BIG, agent.NOT_PROBED}
-    words |= {agent.NAME_NOT_FOUND, agent.ANSWERED_WRONGLY}
+    words |= {agent.NAME_NOT_FOUND, agent.ANSWERED_WRONGLY, agent.UNSUPPORTED}
     assert words == set(Outcome)
     assert set(agent.OUTCOME_OF_ERRNO.values()) <= words
 
@@ -374,6 +375,109 @@ def test_a_datagram_of_any_size_is_answered_at_that_size(server: Server) -> None
             answer = client.recv(65535)
             assert len(answer) == size
             assert json.loads(answer)["size"] == size
+
+
+def test_a_datagram_above_every_mtu_arrives_whole(server: Server) -> None:
+    port = server.ports["main/udp"]
+
+    seen = ask("connect", protocol="udp", address="127.0.0.1", port=port, size=12_000)
+
+    assert (seen["outcome"], seen["who"]) == (Outcome.CONNECTED, server.name)
+
+
+@pytest.mark.parametrize("address", LOOPBACKS)
+def test_an_echo_is_answered_by_the_address_that_was_asked(address: str) -> None:
+    seen = ask("ping", address=address)
+
+    # As the kernel lets whoever runs this: net.ipv4.ping_group_range.
+    if seen["outcome"] == Outcome.UNSUPPORTED:
+        assert seen["detail"] == "no ICMP without privileges: EACCES"
+    else:
+        assert (seen["outcome"], seen["values"]) == (Outcome.ANSWERED, [address])
+
+
+def test_a_kernel_that_sends_no_echo_says_nothing_of_the_network(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def forbidden(*_: object) -> None:
+        raise PermissionError(errno.EACCES, "no")
+
+    monkeypatch.setattr(agent.socket, "socket", forbidden)
+
+    assert ask("ping", address="127.0.0.1")["outcome"] == Outcome.UNSUPPORTED
+
+
+def test_a_server_speaks_http_to_who_asks_for_it(server: Server) -> None:
+    seen = ask("http", address="127.0.0.1", port=server.ports["main/tcp"], path="/x")
+
+    assert (seen["outcome"], seen["values"]) == (Outcome.ANSWERED, ["200"])
+
+
+def test_what_is_not_http_is_a_wrong_answer() -> None:
+    with listening(lambda client: client.sendall(b"hello\r\n")) as port:
+        seen = ask("http", address="127.0.0.1", port=port)
+
+    assert seen["outcome"] == Outcome.ANSWERED_WRONGLY
+
+
+def test_a_connection_may_be_silent_for_a_while(server: Server) -> None:
+    port = server.ports["main/tcp"]
+
+    seen = ask("connect", address="127.0.0.1", port=port, idle=1)
+
+    assert (seen["outcome"], seen["who"]) == (Outcome.CONNECTED, server.name)
+    assert seen["seconds"] > 1
+
+
+def test_a_connection_that_is_lost_while_silent_is_no_good() -> None:
+    def forget(client: socket.socket) -> None:
+        client.recv(100)
+        client.sendall(b'{"who": "x", "peer": "::1", "local": "::1", "port": 1}\n')
+
+    with listening(forget) as port:
+        seen = ask("connect", address="127.0.0.1", port=port, idle=1)
+
+    assert seen["outcome"] in {Outcome.ANSWERED_WRONGLY, Outcome.RESET}
+
+
+def test_a_probe_that_waits_has_its_time_out_beside(server: Server) -> None:
+    port = server.ports["main/tcp"]
+
+    seen = ask("connect", address="127.0.0.1", port=port, wait=1)
+
+    assert seen["outcome"] == Outcome.CONNECTED
+    assert seen["seconds"] > 1
+
+
+def test_one_that_lingers_outlives_sigterm_and_ends_when_told(tmp_path: Path) -> None:
+    with serving(tmp_path, "spare@n1", "--linger") as server:
+        server.process.send_signal(signal.SIGTERM)
+        port = server.ports["main/tcp"]
+
+        assert ask("connect", address="127.0.0.1", port=port)["who"] == "spare@n1"
+        server.process.send_signal(signal.SIGINT)
+        assert server.process.wait(5) == 0
+
+
+def test_a_cut_answer_is_asked_for_again_by_stream(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    whole = agent.encode_question(7, "x.example", 1)
+
+    def cut(question: bytes) -> bytes:
+        return question[:2] + b"\x83\x80" + question[4:]
+
+    def by_stream(_: object, __: str, question: bytes) -> bytes:
+        return question[:2] + b"\x81\x80" + whole[4:]
+
+    monkeypatch.setattr(agent, "ask_by_stream", by_stream)
+    with answering(cut) as port:
+        fields = {"name": "x.example", "server": "127.0.0.1", "port": port}
+        first = ask("dns", **fields)
+    with answering(cut) as port:
+        again = ask("dns", **fields | {"port": port, "whole": True})
+
+    assert (first["detail"], again["detail"]) == ("TC", "")
 
 
 def test_an_answer_is_never_longer_than_its_question(server: Server) -> None:

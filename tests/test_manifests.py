@@ -8,18 +8,17 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from scenes import DUAL, facts, plan_of, spec
+from scenes import DUAL, GIVEN, facts, plan_of, services_of_rules, spec
 
 from pytest_k8snet import manifests
 from pytest_k8snet.manifests import EXPIRES, LABEL, MANAGED_BY, NAMESPACE_OF, RUN, US
 from pytest_k8snet.model import Family, Protocol, Role
-from pytest_k8snet.rules import RULES
 from pytest_k8snet.rules._world import EXTERNAL_NAME, MANUAL
 
 Json = dict[str, Any]
-CLUSTER = facts(6, DUAL)
+CLUSTER = facts(6, DUAL, given=GIVEN)
 SPEC = spec()
-SERVICES = {s.name: s for rule in RULES for s in rule.services}
+SERVICES = {s.name: s for s in services_of_rules()}
 
 every_role = pytest.mark.parametrize("role", NAMESPACE_OF, ids=str)
 
@@ -236,6 +235,11 @@ def test_every_selector_selects_what_the_rules_mean(name: str) -> None:
         "ready-only": ["server-0", "unready-0"],
         "shrinking": ["server-0", "server-1"],
         "node-port-second": ["server-1"],
+        "near": every,
+        "forgetful": some,
+        "leaving": [],
+        "large": [],
+        "larger": [],
     }
     assert chosen == expected.get(name, ["server-0"])
 
@@ -244,7 +248,17 @@ def test_services_ask_for_every_family_that_the_cluster_has() -> None:
     policies = {name: service(name)["spec"].get("ipFamilyPolicy") for name in SERVICES}
 
     assert policies.pop("elsewhere") is None
+    named = {name: policies.pop(name) for name in OF_FAMILIES}
+    assert named == OF_FAMILIES
     assert set(policies.values()) == {"PreferDualStack"}
+
+
+OF_FAMILIES = {
+    "single-ipv4": "SingleStack",
+    "single-ipv6": "SingleStack",
+    "dual-ipv4": "RequireDualStack",
+    "dual-ipv6": "RequireDualStack",
+}
 
 
 def test_a_headless_service_has_no_virtual_ip() -> None:

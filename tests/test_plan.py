@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from scenes import DUAL, facts, plan_of
+from scenes import DUAL, GIVEN, facts, plan_of
 
 from pytest_k8snet.model import (
     Ask,
@@ -16,13 +16,22 @@ from pytest_k8snet.model import (
     Node,
     Op,
     PathKind,
+    Profile,
     Protocol,
     Role,
     Rule,
     Spread,
     Target,
 )
-from pytest_k8snet.plan import Limits, checks, make_plan, nodes_of, probes, roles_of
+from pytest_k8snet.plan import (
+    Limits,
+    checks,
+    in_profile,
+    make_plan,
+    nodes_of,
+    probes,
+    roles_of,
+)
 from pytest_k8snet.rules import RULES
 from pytest_k8snet.rules.pod_network import POD_TO_POD
 from pytest_k8snet.verdict import all_connected
@@ -202,3 +211,32 @@ def test_a_rule_without_axes_is_one_check() -> None:
     rule = Rule(id="X", requirement="", spec="", mark="", judge=all_connected)
 
     assert [check.id for check in checks([rule])] == ["X"]
+
+
+def test_a_profile_has_what_smaller_ones_have() -> None:
+    quick, default, full = (
+        {r.id for r in RULES if in_profile(r, profile)} for profile in Profile
+    )
+
+    assert quick < default < full == {r.id for r in RULES}
+    assert {r.mark for r in RULES if r.id in quick} == {r.mark for r in RULES}
+
+
+def test_the_quick_profile_needs_the_fewest_pods() -> None:
+    quick = [rule for rule in RULES if in_profile(rule, Profile.QUICK)]
+
+    plan = plan_of(THREE, checks(quick))
+
+    assert plan.roles == {Role.CLIENT, Role.SERVER, Role.OUTSIDE, Role.API}
+    assert plan.late_roles == frozenset()
+
+
+def test_what_only_the_user_can_name_is_asked_only_then() -> None:
+    wanted = [rule for rule in RULES if rule.option]
+
+    assert set(reasons(checks(wanted)).values()) == {
+        "asked only with --k8snet-egress-target",
+        "asked only with --k8snet-upstream-name",
+        "asked only with --k8snet-external-ip",
+    }
+    assert plan_of(facts(3, given=GIVEN), checks(wanted)).skipped == ()

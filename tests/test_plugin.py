@@ -14,7 +14,8 @@ import pytest
 from fake_api import FakeApi, Server, node
 
 from pytest_k8snet.manifests import EXPIRES, MANAGED_BY, RUN, US
-from pytest_k8snet.plan import checks
+from pytest_k8snet.model import Profile
+from pytest_k8snet.plan import checks, in_profile
 from pytest_k8snet.plugin import MARKERS
 from pytest_k8snet.plugin.options import OPTIONS
 from pytest_k8snet.report.schema import Report
@@ -24,10 +25,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from pytest_k8snet.model import Check
+
 USAGE, FAILED, OK = pytest.ExitCode.USAGE_ERROR, pytest.ExitCode.TESTS_FAILED, 0
 SOON = "--k8snet-timeout-ready=0.5"
 ONE_RULE = "-kLOCALHOST-TCP"
 PATIENCE = 60.0
+BY_DEFAULT, QUICKLY = (
+    checks(rule for rule in RULES if in_profile(rule, profile))
+    for profile in (Profile.DEFAULT, Profile.QUICK)
+)
 HEAVY = (
     *("kubernetes.client", "kubernetes.config", "rich.console", "rich.table"),
     *("pytest_k8snet.lab", "pytest_k8snet.localcluster", "pytest_k8snet.workbench"),
@@ -133,8 +140,38 @@ def test_the_checks_are_listed_without_a_kubeconfig(pytester: pytest.Pytester) -
     listed = [line for line in result.stdout.lines if "::" in line]
     assert result.ret == OK
     assert sorted(line.partition("[")[2].rstrip("]") for line in listed) == sorted(
-        str(check) for check in checks(RULES)
+        str(check) for check in BY_DEFAULT
     )
+
+
+@pytest.mark.parametrize(
+    ("profile", "expected"),
+    [("quick", QUICKLY), ("default", BY_DEFAULT), ("full", checks(RULES))],
+)
+def test_a_profile_deselects_what_is_beyond_it(
+    pytester: pytest.Pytester, profile: str, expected: tuple[Check, ...]
+) -> None:
+    result = pytester.runpytest(
+        "--collect-only", "-q", "--k8s-context=nowhere", f"--k8snet-profile={profile}"
+    )
+
+    listed = [line for line in result.stdout.lines if "::" in line]
+    assert len(listed) == len(expected)
+    left_out = len(checks(RULES)) - len(expected)
+    assert f"{left_out} deselected" in result.stdout.str() or not left_out
+
+
+def test_a_profile_leaves_other_tests_alone(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        "import pytest\n@pytest.mark.parametrize('check', [1])\n"
+        "def test_mine(check): pass"
+    )
+
+    result = pytester.runpytest(
+        "--collect-only", "-q", "--k8s-context=nowhere", "--k8snet-profile=quick", "."
+    )
+
+    assert "test_mine[1]" in result.stdout.str()
 
 
 def test_the_checks_are_listed_without_a_context(pytester: pytest.Pytester) -> None:
@@ -296,7 +333,7 @@ def test_stopping_at_the_first_error_cleans_up(
 ) -> None:
     result = run(pytester, SOON, "-x", "-krule1")
 
-    result.assert_outcomes(errors=1, deselected=len(checks(RULES)) - 10)
+    result.assert_outcomes(errors=1, deselected=len(checks(RULES)) - 12)
     assert_nothing_is_left(api)
 
 
@@ -347,7 +384,7 @@ def test_the_plan_says_what_would_be_made_and_makes_nothing(
     assert result.ret == OK
     result.stdout.fnmatch_lines(
         [
-            "checks      * of the 213 selected ones apply",
+            f"checks      * of the {len(BY_DEFAULT)} selected ones apply",
             "probes      * over 4 ordered pairs of Nodes",
             "namespaces  k8snet-*-client, k8snet-*-host, k8snet-*-server",
             "Pods        2 client, 2 edge, 2 host, 2 server, 2 spare, 1 unready",
@@ -375,7 +412,7 @@ def test_the_report_is_written_as_its_schema_says(
     report = Report.model_validate_json(text)
     assert report.environment.server == api.url
     assert [n.name for n in report.environment.nodes] == ["a", "b"]
-    assert report.results == {"inconclusive": 9, "not-applicable": 1}
+    assert report.results == {"inconclusive": 9, "not-applicable": 3}
     result.stdout.fnmatch_lines(["report: out/deep/report.json"])
 
 

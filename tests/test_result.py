@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from scenes import DUAL, facts, plan_of, reply_of, scene, seen
+from scenes import DUAL, GIVEN, facts, plan_of, reply_of, scene, seen
 
 from pytest_k8snet import wire
 from pytest_k8snet.agent import agent
@@ -13,6 +13,7 @@ from pytest_k8snet.model import (
     Actor,
     Check,
     Deviation,
+    Feature,
     Kind,
     Observation,
     Op,
@@ -40,7 +41,7 @@ from pytest_k8snet.rules import RULES
 from pytest_k8snet.rules.pod_network import POD_TO_HOST_NETWORK
 from pytest_k8snet.verdict import is_connected
 
-ON = scene(facts(3, DUAL))
+ON = scene(facts(3, DUAL, given=GIVEN, features=frozenset(Feature)))
 PLANS = {p.check.id: p for p in plan_of(ON.facts).checks}
 
 

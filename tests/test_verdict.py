@@ -19,15 +19,21 @@ from pytest_k8snet.model import (
 from pytest_k8snet.verdict import (
     all_answered,
     all_connected,
+    all_equal,
     all_included,
     all_refused,
     all_silent,
     all_unique,
     all_unknown,
+    as_asked,
+    changes,
     connected_and_source_preserved,
     destination_preserved,
     every_backend,
+    fair_share,
+    improbable,
     judged,
+    none_lost,
     settled,
     source_preserved,
     sticks,
@@ -205,3 +211,90 @@ def test_a_change_is_reported_with_the_time_until_it_showed_everywhere() -> None
 
     assert judge((early, late)) == Verdict(note="shown everywhere after 1.25 s")
     assert judge((TIMED_OUT,)) == Verdict(violations=(TIMED_OUT,))
+
+
+def drawn(first: int, second: int, *, node: str = "a") -> tuple[Observation, ...]:
+    return served_by(*["server@a"] * first, *["server@b"] * second, node=node)
+
+
+def test_a_fair_share_is_what_chance_gives() -> None:
+    assert fair_share(drawn(20, 20)).conforms
+    assert fair_share(drawn(28, 12)).conforms
+
+
+def test_a_share_that_chance_does_not_give_is_named() -> None:
+    verdict = fair_share(drawn(39, 1))
+
+    assert not verdict.conforms
+    assert "server@b got 1 of 40 from client@a" in verdict.note
+
+
+def test_a_small_skew_of_every_node_shows_in_all_of_them() -> None:
+    skewed = [drawn(32, 8, node=node) for node in "abcd"]
+
+    assert all(fair_share(one).conforms for one in skewed)
+    verdict = fair_share(tuple(o for one in skewed for o in one))
+    assert "server@b got 32 of 160 from all Nodes" in verdict.note
+
+
+def test_a_draw_that_nobody_answered_is_no_fair_share() -> None:
+    assert not fair_share((*drawn(20, 20), seen(Outcome.TIMED_OUT))).conforms
+
+
+def test_chance_is_counted_exactly() -> None:
+    assert not improbable(0, 26, 1 / 2)  # once in 67 million
+    assert improbable(0, 27, 1 / 2)
+    assert improbable(27, 27, 1 / 2)
+    assert not improbable(5, 5, 1.0)
+    assert not improbable(1333, 4000, 1 / 3)
+
+
+def test_a_client_that_changes_sees_several() -> None:
+    assert changes(drawn(1, 1)).conforms
+    assert not changes(drawn(2, 0)).conforms
+    assert not changes((*drawn(1, 1), seen(Outcome.REFUSED))).conforms
+    # With attempts that were not probed, the other one may have been missed.
+    assert changes(drawn(2, 0)[:1]).conforms
+
+
+def test_a_lost_datagram_is_counted() -> None:
+    fine = drawn(2, 1)
+
+    assert none_lost(fine).note == "0 of 3 lost"
+    verdict = none_lost((*fine, seen(Outcome.TIMED_OUT)))
+    assert (len(verdict.violations), verdict.note) == (1, "1 of 4 lost")
+
+
+def told(*values: str, node: str = "a") -> Observation:
+    return replace(seen(Outcome.ANSWERED, node=node), values=values)
+
+
+def test_who_says_other_than_most_is_named() -> None:
+    odd = told("1450", node="c")
+
+    assert all_equal((told("1500"), told("1500", node="b"))).conforms
+    verdict = all_equal((told("1500"), told("1500", node="b"), odd))
+    assert (verdict.violations, verdict.note) == ((odd,), "1500 and 1450")
+
+
+def test_who_says_nothing_is_not_judged() -> None:
+    mute = replace(told(), outcome=Outcome.TIMED_OUT)
+
+    assert all_equal((mute,)).unjudged == (mute,)
+
+
+def asked(op: Op, timeout: str, outcome: Outcome) -> Observation:
+    one = seen(outcome)
+    ask = replace(ASK, op=op, timeout=timeout)
+    return replace(one, probe=replace(one.probe, ask=ask))
+
+
+def test_a_step_conforms_as_its_ask_means() -> None:
+    assert as_asked(asked(Op.CONNECT, "poll", Outcome.CONNECTED))
+    assert not as_asked(asked(Op.CONNECT, "poll", Outcome.REFUSED))
+    assert as_asked(asked(Op.CONNECT, "silence", Outcome.TIMED_OUT))
+    assert not as_asked(asked(Op.CONNECT, "silence", Outcome.CONNECTED))
+    assert as_asked(asked(Op.DNS, "poll", Outcome.ANSWERED))
+    assert not as_asked(asked(Op.DNS, "poll", Outcome.NAME_NOT_FOUND))
+    assert as_asked(asked(Op.DNS, "silence", Outcome.NAME_NOT_FOUND))
+    assert not as_asked(asked(Op.DNS, "silence", Outcome.TIMED_OUT))

@@ -6,13 +6,14 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from scenes import DUAL, facts, plan_of, reply_of, scene
+from scenes import DUAL, GIVEN, facts, plan_of, reply_of, scene
 
 from pytest_k8snet.manifests import CA
 from pytest_k8snet.model import (
     Actor,
     Ask,
     Family,
+    Feature,
     Kind,
     Node,
     Op,
@@ -25,7 +26,7 @@ from pytest_k8snet.model import (
 )
 from pytest_k8snet.wire import Unresolved, not_probed, observe, request
 
-ON = scene(facts(2, DUAL))
+ON = scene(facts(2, DUAL, given=GIVEN, features=frozenset(Feature)))
 CLIENT = Actor(Role.CLIENT, "a")
 PLANS = {p.check.id: p for p in plan_of(ON.facts).checks}
 

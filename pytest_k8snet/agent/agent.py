@@ -43,7 +43,7 @@ WORKERS = 512
 LINE = 65536
 BLOCK = 65536
 NO_PROGRESS = 4.0  # ARP gives up after 3.1 s: below that a dead hop looks like a drop
-IDLE_CLIENT = 30.0
+IDLE_CLIENT = 90.0
 MAX_BULK = 256 << 20
 MAX_DATAGRAM = 65507  # what IPv4 can carry, whatever the loopback's MTU says
 
@@ -57,7 +57,7 @@ PMTUDISC_WANT, PMTUDISC_DO = 1, 2
 CONNECTED, ANSWERED, REFUSED, RESET = "connected", "answered", "refused", "reset"
 TIMED_OUT, UNREACHABLE, TOO_BIG = "timed out", "unreachable", "too big"
 NAME_NOT_FOUND, ANSWERED_WRONGLY = "name not found", "answered wrongly"
-NOT_PROBED = "not probed"
+NOT_PROBED, UNSUPPORTED = "not probed", "not supported"
 
 OUTCOME_OF_ERRNO = {
     errno.ECONNREFUSED: REFUSED,
@@ -230,6 +230,9 @@ def bind_socket(
     try:
         if family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        if kind == socket.SOCK_DGRAM:
+            # What comes in one burst waits here for its turn: as much as may be had.
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
         if kind == socket.SOCK_STREAM and port:
             # A restarted container finds its own port in TIME_WAIT.
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -319,9 +322,19 @@ class Server:
         line = read_line(client, buffer)
         if not line:
             return  # a readinessProbe of the kubelet, for one
-        request = json.loads(line)
         local = client.getsockname()
-        client.sendall(self.identity(peer, local[0], local[1]) + b"\n")
+        identity = self.identity(peer, local[0], local[1]) + b"\n"
+        if line.startswith(b"GET "):
+            while read_line(client, buffer).strip():
+                pass
+            client.sendall(b"HTTP/1.0 200 OK\r\n\r\n" + identity)
+            return
+        request = json.loads(line)
+        client.sendall(identity)
+        if isinstance(request, dict) and request.get("more"):
+            read_line(client, buffer)
+            client.sendall(identity)
+            return
         size = request.get("bulk", 0) if isinstance(request, dict) else 0
         if not isinstance(size, int) or not 0 < size <= MAX_BULK:
             return
@@ -439,9 +452,13 @@ def serve(options: Options) -> int:
     # The first process of a container gets no default action for SIGTERM, and
     # inherits orphans: ignoring SIGCHLD has the kernel reap them.
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: os._exit(0))
+    signal.signal(signal.SIGINT, lambda *_: os._exit(0))
+    # One that lingers serves for as long as its Pod may take to terminate.
+    end = signal.SIG_IGN if options.has("linger") else lambda *_: os._exit(0)
+    signal.signal(signal.SIGTERM, end)
     threading.stack_size(256 * 1024)
+    # Datagrams are answered by one thread, which must not wait for all the others.
+    sys.setswitchinterval(0.0005)
     server = Server(options.text("name", ""))
     for given in options.many("port"):
         name, _, port = given.partition("=")
@@ -681,14 +698,18 @@ def greet(probe: Probe, address: str) -> str:
         if probe.request.get("handshake"):
             # Somebody else's server: nothing is known of what it would answer.
             return CONNECTED
-        probe.phase("send")
-        sock.sendall(b"{}\n")
-        probe.phase("receive")
-        sock.settimeout(probe.left())
-        line = read_line(sock, bytearray())
-        if not line:
-            raise Stop(ANSWERED_WRONGLY, "closed without an answer")
-        probe.take_identity(line)
+        idle = probe.number("idle", 0)
+        for question in (b'{"more": 1}\n', b"{}\n")[not idle :]:
+            probe.phase("send")
+            sock.sendall(question)
+            probe.phase("receive")
+            sock.settimeout(probe.left())
+            line = read_line(sock, bytearray())
+            if not line:
+                raise Stop(ANSWERED_WRONGLY, "closed without an answer")
+            probe.take_identity(line)
+            time.sleep(idle)
+            idle = 0
         if probe.number("source_port", 0):
             await_end(sock)
     return CONNECTED
@@ -728,6 +749,42 @@ def greet_by_datagram(probe: Probe, address: str, size: int, df: bool = False) -
 
     found: Reply = exchange(probe, address, payload, accept, df)
     return found
+
+
+def op_ping(probe: Probe) -> str:
+    """Send one ICMP echo, as far as the kernel lets those without privileges."""
+    address = probe.address()
+    family = family_of(address)
+    kind, protocol, reply = (
+        (128, socket.IPPROTO_ICMPV6, 129) if ":" in address else (8, 1, 0)
+    )
+    try:
+        sock = socket.socket(family, socket.SOCK_DGRAM, protocol)
+    except OSError as error:
+        # Both net.ipv4.ping_group_range and the kernel's build decide.
+        name = errno.errorcode.get(error.errno or 0, str(error))
+        raise Stop(UNSUPPORTED, f"no ICMP without privileges: {name}") from None
+    nonce = os.urandom(16)
+    with sock:
+        probe.phase("send")
+        # The kernel fills in the checksum and the identifier, and sorts by the latter.
+        sock.sendto(struct.pack("!BBHHH", kind, 0, 0, 0, 1) + nonce, (address, 0))
+        probe.phase("receive")
+        while True:
+            sock.settimeout(probe.left())
+            data, sender = sock.recvfrom(2048)
+            if data[:1] == bytes([reply]) and data[8:] == nonce:
+                break
+    probe.reply["values"] = [plain(sender[0])]
+    return ANSWERED
+
+
+def op_http(probe: Probe) -> str:
+    """Ask for a path, and report the status."""
+    address = probe.address()
+    with dial(probe, address) as sock:
+        probe.reply["values"] = [ask_by_http(probe, sock, plain(address))]
+    return ANSWERED
 
 
 def op_full_size(probe: Probe) -> str:
@@ -945,6 +1002,9 @@ def op_dns(probe: Probe) -> str:
     # A server that cannot read the question may leave it out of its FORMERR.
     if struct.unpack_from("!H", answer, 4)[0] and asked != echo:
         raise Stop(ANSWERED_WRONGLY, "the answer repeats another question")
+    if answer[2] & 2 and probe.request.get("whole"):
+        # Cut, as it says itself: resolvers then ask by TCP, on their own.
+        answer = ask_by_stream(probe, server, question)
     return judge_answer(probe, kind, answer)
 
 
@@ -1198,7 +1258,7 @@ def op_restart(probe: Probe) -> str:
     def end() -> None:
         # The reply has to get out of the container before everything in it ends.
         time.sleep(0.1)
-        os.kill(pid, signal.SIGTERM)
+        os.kill(pid, signal.SIGINT)
 
     probe.after = end
     return ANSWERED
@@ -1208,6 +1268,8 @@ OPS: dict[str, Callable[[Probe], str]] = {
     "connect": op_connect,
     "bulk": op_bulk,
     "full-size": op_full_size,
+    "ping": op_ping,
+    "http": op_http,
     "dns": op_dns,
     "lookup": op_lookup,
     "fact": op_fact,
@@ -1220,6 +1282,7 @@ OPS: dict[str, Callable[[Probe], str]] = {
 def attempt(probe: Probe) -> None:
     """Run a probe and put its outcome into the reply."""
     try:
+        time.sleep(probe.number("wait", 0))
         outcome, detail = OPS[probe.text("op")](probe), probe.reply["detail"]
         probe.phase("")
     except Stop as stop:

@@ -6,11 +6,13 @@ import pytest
 
 from pytest_k8snet.model import Word
 from pytest_k8snet.plan import checks
-from pytest_k8snet.rules import dns
+from pytest_k8snet.rules import dns, dns_service
+
+RULES = (*dns.RULES, *dns_service.RULES)
 
 
 @pytest.mark.dns
-@pytest.mark.parametrize("check", checks(dns.RULES), ids=str)
+@pytest.mark.parametrize("check", checks(RULES), ids=str)
 def test_dns(k8snet_result: dict[str, Any]) -> None:
     if k8snet_result["word"] == Word.FAIL:
         pytest.fail(k8snet_result["text"], pytrace=False)

@@ -30,6 +30,12 @@ NETWORK_PLUGINS = (
 LOAD_BALANCERS = frozenset({"speaker", "metallb-speaker", "kube-vip-ds"})
 """DaemonSets that give Services addresses. Others, such as a cloud's, are claimed."""
 
+KUBE_PROXY = "kube-proxy"
+SAME_NODE_SINCE = 35
+"""The minor version from which every API server takes PreferSameNode."""
+
+# Not "verified", which knows a Pod by its first address only.
+POD_RECORDS = re.compile(r"^\s*pods\s+insecure\b", re.MULTILINE)
 DNS_SERVICE_LABEL = "k8s-app=kube-dns"
 
 
@@ -72,24 +78,34 @@ def discover(
     families = _families(usable, dns_addresses)
     daemons = _optional(api, "/apis/apps/v1/daemonsets")
     plugin, enforces = _network_plugin(daemons)
-    features = {Feature.NETWORK_POLICY} if enforces else set()
-    if len(families) > 1:
-        features.add(Feature.DUAL_STACK)
-    features |= _edge_features(api, daemons)
+    version, proxy = api.version(), _service_proxy(api, daemons)
+    service_cidrs = _service_cidrs(api)
+    corefile = _corefile(api)
+    found_features = {
+        Feature.NETWORK_POLICY: enforces,
+        Feature.DUAL_STACK: len(families) > 1,
+        Feature.TRAFFIC_DISTRIBUTION: proxy.startswith(KUBE_PROXY)
+        and minor(version) >= SAME_NODE_SINCE,
+        Feature.HEALTH_CHECK_NODE_PORT: proxy.startswith(KUBE_PROXY),
+        Feature.POD_RECORDS: bool(POD_RECORDS.search(corefile)),
+        Feature.SERVICE_RANGE: bool(service_cidrs),
+    }
     return ClusterFacts(
         context=context,
         server=api.server,
-        version=api.version(),
+        version=version,
         nodes=tuple(usable),
         families=families,
         dns_addresses=dns_addresses,
         dns_replicas=_dns_replicas(api, dns_name, families),
-        domain=_domain(api),
+        domain=_domain(corefile),
         api_addresses=_cluster_ips(api_service),
-        service_cidrs=_service_cidrs(api),
+        service_cidrs=service_cidrs,
         network_plugin=plugin,
-        service_proxy=_service_proxy(api, daemons),
-        features=claimed | features,
+        service_proxy=proxy,
+        features=claimed
+        | _edge_features(api, daemons)
+        | {f for f, there in found_features.items() if there},
         left_out=tuple(left_out),
     )
 
@@ -265,11 +281,20 @@ def _service_cidrs(api: Api) -> tuple[str, ...]:
     return tuple(c for item in items for c in item.get("spec", {}).get("cidrs", ()))
 
 
-def _domain(api: Api) -> str:
+def minor(version: str) -> int:
+    """Give the 37 of v1.37.0-rc.1; 0 when it says something else."""
+    found = re.match(r"v1\.(\d+)", version)
+    return int(found[1]) if found else 0
+
+
+def _corefile(api: Api) -> str:
     try:
         config = api.get("/api/v1/namespaces/kube-system/configmaps/coredns")
     except (Forbidden, NotFound):
-        return "cluster.local"
-    corefile = config.get("data", {}).get("Corefile", "")
+        return ""
+    return str(config.get("data", {}).get("Corefile", ""))
+
+
+def _domain(corefile: str) -> str:
     zone = re.search(r"^\s*kubernetes\s+([a-z0-9.-]+)", corefile, re.MULTILINE)
     return zone[1].rstrip(".") if zone else "cluster.local"

@@ -128,6 +128,20 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
     return header(run.facts, run.settings.origin.get("context", ""))
 
 
+def pytest_collection_modifyitems(
+    config: pytest.Config, items: list[pytest.Item]
+) -> None:
+    """Deselect the checks that the chosen profile leaves out."""
+    settings = config.stash[SETTINGS]
+    if not settings.active:
+        return
+    from pytest_k8snet.plugin.session import left_out  # noqa: PLC0415 - when asked
+
+    if out := [item for item in items if left_out(item, settings["profile"])]:
+        config.hook.pytest_deselected(items=out)
+        items[:] = [item for item in items if item not in out]
+
+
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Start the lab as soon as it is known which checks were selected."""
     config = session.config

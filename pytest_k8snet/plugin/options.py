@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import math
 import os
 import re
@@ -117,6 +118,30 @@ def features(text: str) -> frozenset[Feature]:
         raise ValueError(f"a comma-separated list of {known}") from None
 
 
+def profile(text: str) -> str:
+    """Read how much is asked."""
+    if text not in {"quick", "default", "full"}:
+        raise ValueError("quick, default or full")
+    return text
+
+
+def host_and_port(text: str) -> str:
+    """Read where to connect to: ``HOST:PORT``, an IPv6 address in brackets."""
+    host, _, port = text.rpartition(":")
+    if not host or not port.isdecimal() or not 0 < int(port) < PORTS:
+        raise ValueError("HOST:PORT, such as example.org:443 or [2001:db8::1]:443")
+    return f"{host.strip('[]')}:{port}"
+
+
+def address(text: str) -> str:
+    """Read an IP address."""
+    try:
+        return str(ipaddress.ip_address(text))
+    except ValueError:
+        raise ValueError("an IP address, such as 192.0.2.1 or 2001:db8::1") from None
+
+
+PORTS = 65536
 OPTIONS = (
     Option(
         "context",
@@ -188,6 +213,32 @@ OPTIONS = (
         "create no host-network Pods: the rules that need them do not apply",
         flag=True,
     ),
+    Option(
+        "profile",
+        "quick: the core, with the fewest Pods; default; full: also what waits by "
+        "nature. The checks of larger profiles are deselected",
+        default="default",
+        metavar="NAME",
+        parse=profile,
+    ),
+    Option(
+        "egress-target",
+        "something outside the cluster that Pods must be able to connect to",
+        metavar="HOST:PORT",
+        parse=host_and_port,
+    ),
+    Option(
+        "upstream-name",
+        "a name outside the cluster domain that Pods must be able to resolve",
+        metavar="NAME",
+    ),
+    Option(
+        "external-ip",
+        "an address of which the cluster may serve port 80 as an externalIP; Pods "
+        "must reach a Service at it",
+        metavar="ADDRESS",
+        parse=address,
+    ),
     Option("keep", "leave everything in the cluster for a look by hand", flag=True),
     Option(
         "cleanup",
@@ -255,6 +306,15 @@ class Settings:
     def __getitem__(self, name: str) -> Any:
         """Give an option's value by its name without prefix."""
         return self.values[name]
+
+    @property
+    def given(self) -> dict[str, str]:
+        """Give what rules are asked with, by names that fit into a format string."""
+        wanted = ("egress-target", "upstream-name", "external-ip")
+        given = {n.replace("-", "_"): str(self[n]) for n in wanted if self[n]}
+        if target := self["egress-target"]:
+            given["egress_host"], _, given["egress_port"] = target.rpartition(":")
+        return given
 
     @property
     def active(self) -> bool:

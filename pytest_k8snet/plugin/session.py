@@ -8,7 +8,7 @@ import shutil
 import tempfile
 import time
 import uuid
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from queue import Empty, Queue
 from typing import TYPE_CHECKING, Any
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_k8snet import manifests
-from pytest_k8snet.model import Word
+from pytest_k8snet.model import Check, Profile, Word
 from pytest_k8snet.plugin.options import DEFAULT_IMAGE
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pytest_k8snet.cluster.api import Api
     from pytest_k8snet.lab import Lab
     from pytest_k8snet.localcluster import Cluster
-    from pytest_k8snet.model import Check, ClusterFacts, Feature
+    from pytest_k8snet.model import ClusterFacts, Feature
     from pytest_k8snet.plan import Limits, Plan
     from pytest_k8snet.plugin.options import Settings
     from pytest_k8snet.result import Result
@@ -91,13 +91,14 @@ class Run:
             self.api = Api.connect(
                 self.context, self._kubeconfig(), timeout=self.settings["timeout-api"]
             )
-            self.facts = discover(
+            found = discover(
                 self.api,
                 self.context,
                 selector=self.settings["nodes"],
                 tolerations=self.settings["tolerations"],
                 claimed=self._claimed(),
             )
+            self.facts = replace(found, given=self.settings.given)
             if not self.settings["plan"]:
                 self._sweep()
         except (ClusterError, localcluster.LocalClusterError) as error:
@@ -341,6 +342,15 @@ def selected(ids: Iterable[str]) -> list[Check]:
 
     known = {check.id: check for check in checks(RULES)}
     return [known[one] for one in found if one in known]
+
+
+def left_out(item: pytest.Item, profile: str) -> bool:
+    """Whether an item is a check of ours that a profile leaves out."""
+    from pytest_k8snet.plan import in_profile  # noqa: PLC0415
+
+    called = getattr(item, "callspec", None)
+    check = called.params.get("check") if called is not None else None
+    return isinstance(check, Check) and not in_profile(check.rule, Profile(profile))
 
 
 def wait_for_result(folder: Path, check_id: str, timeout: float) -> dict[str, Any]:

@@ -7,10 +7,14 @@ from typing import TYPE_CHECKING
 from pytest_k8snet.rules import (
     control_plane,
     dns,
+    dns_service,
     external,
     localhost,
+    pod_end,
     pod_network,
+    pod_traffic,
     service,
+    service_variants,
 )
 
 if TYPE_CHECKING:
@@ -19,9 +23,13 @@ if TYPE_CHECKING:
 RULES: tuple[Rule, ...] = (
     *localhost.RULES,
     *pod_network.RULES,
+    *pod_traffic.RULES,
+    *pod_end.RULES,
     *service.RULES,
+    *service_variants.RULES,
     *external.RULES,
     *dns.RULES,
+    *dns_service.RULES,
     *control_plane.RULES,
 )
 

@@ -51,9 +51,10 @@ DRAWS = 40
 """Connections per Node to such a Service: one of 3 is missed once in 3.7 million."""
 
 
-def _both(
+def ports(
     port: int, target: int | str = 8080
 ) -> tuple[tuple[str, int, int | str, Protocol], ...]:
+    """Give the ports of a Service that serves one number over both protocols."""
     udp = f"{target}-udp" if isinstance(target, str) else target
     name = "main" if port == PORT else f"p{port}"
     return (
@@ -66,9 +67,9 @@ PORT = 80
 NAMED_PORT = 82
 
 # One backend each: which Node a connection crosses to is known beforehand.
-EACH = Service("server", _both(PORT), per_node=True)
+EACH = Service("server", ports(PORT), per_node=True)
 FEW_SERVERS = Service(
-    "few", _both(PORT) + _both(NAMED_PORT, "alt"), selector=(("few", "yes"),)
+    "few", ports(PORT) + ports(NAMED_PORT, "alt"), selector=(("few", "yes"),)
 )
 TWO_PROTOCOLS = Service(
     "two-protocols",
@@ -78,39 +79,39 @@ TWO_PROTOCOLS = Service(
     ),
     selector=(("rank", "0"),),
 )
-NOBODY = Service("nobody", _both(PORT), selector=(("nobody", "yes"),))
-READY_ONLY = Service("ready-only", _both(PORT), selector=(("mixed", "yes"),))
+NOBODY = Service("nobody", ports(PORT), selector=(("nobody", "yes"),))
+READY_ONLY = Service("ready-only", ports(PORT), selector=(("mixed", "yes"),))
 NOT_READY_TOO = Service(
     "not-ready-too",
-    _both(PORT),
+    ports(PORT),
     selector=(("role", Role.UNREADY),),
     spec=(("publishNotReadyAddresses", True),),
 )
-GROWING = Service("growing", _both(PORT), selector=(("growing", "yes"),))
-SHRINKING = Service("shrinking", _both(PORT), selector=(("shrinking", "yes"),))
-MOVING = Service("moving", _both(PORT), selector=(("moving", "yes"),))
+GROWING = Service("growing", ports(PORT), selector=(("growing", "yes"),))
+SHRINKING = Service("shrinking", ports(PORT), selector=(("shrinking", "yes"),))
+MOVING = Service("moving", ports(PORT), selector=(("moving", "yes"),))
 STICKY = Service(
     "sticky",
-    _both(PORT),
+    ports(PORT),
     selector=(("few", "yes"),),
     spec=(("sessionAffinity", "ClientIP"),),
 )
 INTERNAL_LOCAL = Service(
     "internal-local",
-    _both(PORT),
+    ports(PORT),
     selector=(("rank", "0"),),
     spec=(("internalTrafficPolicy", "Local"),),
 )
 MANUAL = Service(
     "manual",
-    (*_both(PORT, 8080), ("second-tcp", 81, 8086, Protocol.TCP)),
+    (*ports(PORT, 8080), ("second-tcp", 81, 8086, Protocol.TCP)),
     selector=None,
     manual=True,
 )
-HEADLESS = Service("headless", _both(8080), headless=True)
+HEADLESS = Service("headless", ports(8080), headless=True)
 HEADLESS_NOT_READY = Service(
     "headless-not-ready",
-    _both(8080),
+    ports(8080),
     selector=(("role", Role.UNREADY),),
     headless=True,
     spec=(("publishNotReadyAddresses", True),),
@@ -121,19 +122,19 @@ EXTERNAL_NAME = Service(
 # Two, on different Nodes: whichever Node is dialled, one backend is on another.
 NODE_PORT_FIRST = Service(
     "node-port-first",
-    _both(PORT),
+    ports(PORT),
     selector=(("rank", "0"),),
     spec=(("type", "NodePort"),),
 )
 NODE_PORT_SECOND = Service(
     "node-port-second",
-    _both(PORT),
+    ports(PORT),
     selector=(("rank", "1"),),
     spec=(("type", "NodePort"),),
 )
 NODE_PORT_LOCAL = Service(
     "node-port-local",
-    _both(PORT),
+    ports(PORT),
     selector=(("rank", "0"),),
     spec=(("type", "NodePort"), ("externalTrafficPolicy", "Local")),
 )
@@ -224,6 +225,16 @@ def dns_addresses(scene: Scene, _: Probe) -> tuple[str, ...]:
     return scene.facts.dns_addresses
 
 
+def nth_of_range(number: int) -> Expectation:
+    """Give the address of that number in the published Service range."""
+
+    def expect(scene: Scene, _: Probe) -> tuple[str, ...]:
+        ranges = scene.facts.service_cidrs[:1]
+        return tuple(str(ipaddress.ip_network(r)[number]) for r in ranges)
+
+    return expect
+
+
 def words(*values: str) -> Expectation:
     """Give values known beforehand; ``{ns}`` and ``{domain}`` are filled in."""
 
@@ -237,13 +248,20 @@ def fill(text: str, scene: Scene, probe: Probe) -> str:
     """Fill in the names that are known only once the lab is laid out."""
     node = probe.target.node or probe.source.node
     rank = scene.rank(node) if node else 0
+    server = scene.pod(Role.SERVER, node)
+    own = of_family(server.addresses, probe.family) if server else ()
     return text.format(
         ns=scene.namespaces.get("server", "server"),
         client_ns=scene.namespaces.get("client", "client"),
         host_ns=scene.namespaces.get("host", "host"),
         domain=scene.facts.domain,
         rank=rank,
+        dashed=next(iter(own), "").translate(DASHES),
+        **scene.facts.given,
     )
+
+
+DASHES = str.maketrans(".:", "--")
 
 
 # ------------------------------------------------------------------------------- asks

@@ -2,8 +2,18 @@
 
 from __future__ import annotations
 
-from pytest_k8snet.model import Ask, Kind, Op, Role, Rule, Spread, Target
-from pytest_k8snet.rules._world import KUBERNETES, serves, words
+from pytest_k8snet.model import (
+    Ask,
+    Kind,
+    Level,
+    Op,
+    Profile,
+    Role,
+    Rule,
+    Spread,
+    Target,
+)
+from pytest_k8snet.rules._world import EACH, KUBERNETES, on_own_node, serves, words
 from pytest_k8snet.verdict import all_answered
 
 CONTROL_PLANE_TO_NODE = (
@@ -72,6 +82,7 @@ NODE_READY = Rule(
     ),
     spec=f"{KUBERNETES}/reference/node/node-status/#condition",
     mark="control",
+    profile=Profile.QUICK,
     probes=(
         at_every_node(
             Op.STATUS,
@@ -86,4 +97,36 @@ NODE_READY = Rule(
     usually="no CNI configuration on the Node, or its agent does not run there",
 )
 
-RULES = (KUBELET_EXEC, KUBELET_LOGS, KUBELET_PROBES, NODE_READY)
+CONTROL_PLANE_TO_POD = Rule(
+    id="CONTROL-PLANE-TO-POD",
+    requirement=(
+        "The API server SHOULD reach a Pod and a Service on every Node, as it does "
+        "webhooks."
+    ),
+    spec=CONTROL_PLANE_TO_NODE,
+    mark="control",
+    level=Level.SHOULD,
+    services=(EACH,),
+    provided=(serves(Role.SERVER),),
+    probes=tuple(
+        Ask(
+            Role.API,
+            Op.PROXY,
+            Target(Kind.NONE, field),
+            Spread.NODES,
+            settings=(("field", field),),
+            expect=on_own_node(Role.SERVER),
+        )
+        for field in ("pods", "services")
+    ),
+    judge=all_answered,
+    usually="an API server without a route to Pods, or a firewall in between",
+)
+
+RULES = (
+    KUBELET_EXEC,
+    KUBELET_LOGS,
+    KUBELET_PROBES,
+    NODE_READY,
+    CONTROL_PLANE_TO_POD,
+)

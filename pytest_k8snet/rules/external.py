@@ -7,36 +7,48 @@ from pytest_k8snet.model import (
     Actor,
     Ask,
     Control,
+    Deviation,
     Family,
+    Feature,
     Kind,
-    Observation,
+    Level,
     Op,
-    Outcome,
     Probe,
+    Profile,
     Protocol,
     Role,
     Rule,
     Scene,
+    Service,
     Spread,
     Target,
 )
 from pytest_k8snet.rules._world import (
     BOTH,
+    EACH,
     FAMILIES,
     KUBERNETES,
+    NETWORK_MODEL,
     NODE_PORT_FIRST,
     NODE_PORT_LOCAL,
     NODE_PORT_SECOND,
+    PORT,
     SERVICE,
+    cluster_ip,
     connect,
+    nobody_answers,
+    ports,
     reaches,
     server_at,
+    server_there,
     serves,
 )
 from pytest_k8snet.verdict import (
+    all_answered,
     all_connected,
     all_silent,
     connected_and_source_preserved,
+    node_is_there,
 )
 
 NODE_PORT = SERVICE + "#type-nodeport"
@@ -46,10 +58,17 @@ SOURCE_IP = (
 )
 
 
-def node_is_there(seen: Observation) -> bool:
-    """Whether the Node answered at all: a refusal is an answer."""
-    return seen.outcome in {Outcome.CONNECTED, Outcome.REFUSED, Outcome.RESET}
-
+# Of a class that no controller has: nobody makes, or pays, a load balancer for it.
+HEALTH_CHECKED = Service(
+    "health-checked",
+    ports(PORT),
+    selector=(("rank", "0"),),
+    spec=(
+        ("type", "LoadBalancer"),
+        ("loadBalancerClass", "k8snet.io/none"),
+        ("externalTrafficPolicy", "Local"),
+    ),
+)
 
 # A kubelet listens on every Node; a firewall may refuse us, but not with silence.
 OUTSIDE_SEES_NODES = Control(
@@ -100,6 +119,7 @@ NODEPORT_EVERY_NODE = Rule(
     ),
     spec=NODE_PORT,
     mark="rule4",
+    profile=Profile.QUICK,
     services=(NODE_PORT_FIRST, NODE_PORT_SECOND),
     protocols=BOTH,
     families=FAMILIES,
@@ -114,6 +134,7 @@ NODEPORT_FROM_POD = Rule(
     requirement="From a Pod on every Node, a node port MUST serve at every Node.",
     spec=NODE_PORT,
     mark="rule4",
+    profile=Profile.QUICK,
     services=(NODE_PORT_FIRST, NODE_PORT_SECOND),
     protocols=BOTH,
     families=FAMILIES,
@@ -145,6 +166,7 @@ NODEPORT_SOURCE_LOCAL = Rule(
     ),
     spec=SOURCE_IP,
     mark="rule4",
+    profile=Profile.QUICK,
     services=(NODE_PORT_LOCAL,),
     protocols=BOTH,
     families=FAMILIES,
@@ -222,6 +244,102 @@ HOSTPORT = Rule(
     usually="the portmap CNI plugin is missing from the Node's CNI configuration",
 )
 
+
+def healthy_where_it_is(scene: Scene, probe: Probe) -> tuple[str, ...]:
+    """Give what a Node says of its own backends: 200 with one, 503 without."""
+    return ("503" if scene.rank(probe.target.node) else "200",)
+
+
+NODEPORT_HEALTH_CHECK = Rule(
+    id="NODEPORT-HEALTH-CHECK",
+    requirement=(
+        "At healthCheckNodePort a Node MUST answer 200 with a backend of its own, and "
+        "503 without."
+    ),
+    spec=f"{KUBERNETES}/tasks/access-application-cluster/"
+    "create-external-load-balancer/#preserving-the-client-source-ip",
+    mark="rule4",
+    level=Level.FEATURE,
+    needs=frozenset({Feature.HEALTH_CHECK_NODE_PORT}),
+    services=(HEALTH_CHECKED,),
+    families=FAMILIES,
+    provided=(serves(Role.SERVER),),
+    probes=(
+        Ask(
+            Role.CLIENT,
+            Op.HTTP,
+            Target(Kind.NODE_PORT, HEALTH_CHECKED.name, "health"),
+            expect=healthy_where_it_is,
+        ),
+    ),
+    judge=all_answered,
+    usually="a Node firewall, or a service proxy that does not know its endpoints",
+)
+
+CLUSTER_IP_NOT_EXPOSED = Rule(
+    id="CLUSTER-IP-NOT-EXPOSED",
+    requirement="A ClusterIP SHOULD NOT answer from outside the cluster.",
+    spec=SERVICE + "#type-clusterip",
+    mark="rule4",
+    level=Level.SHOULD,
+    services=(EACH,),
+    families=FAMILIES,
+    provided=(
+        serves(Role.SERVER),
+        OUTSIDE_SEES_NODES,
+        reaches(
+            connect(
+                Role.CLIENT,
+                cluster_ip(EACH),
+                Spread.OWN,
+                protocol=Protocol.TCP,
+                who=server_there,
+            ),
+            "the ClusterIP answers from inside",
+        ),
+    ),
+    probes=(
+        connect(
+            Role.OUTSIDE,
+            cluster_ip(EACH),
+            Spread.NODES,
+            protocol=Protocol.TCP,
+            timeout="silence",
+        ),
+    ),
+    judge=all_silent,
+    deviations=(
+        Deviation(
+            "",
+            "reported, not judged: ClusterIPs answer from outside, which somebody "
+            "routes to a Node",
+            lambda _: True,
+        ),
+    ),
+    usually="a route for the Service range that leads to a Node",
+)
+
+EGRESS_TARGET = Rule(
+    id="EGRESS-TARGET",
+    requirement="A Pod on every Node MUST reach the target that the user names.",
+    spec=NETWORK_MODEL,
+    mark="rule4",
+    level=Level.FEATURE,
+    option="egress_target",
+    provided=(nobody_answers(Role.CLIENT),),
+    probes=(
+        connect(
+            Role.CLIENT,
+            Target(Kind.NAME, "{egress_host}", "{egress_port}"),
+            Spread.NODES,
+            protocol=Protocol.TCP,
+            settings=(("handshake", True),),
+        ),
+    ),
+    judge=all_connected,
+    usually="masquerading that is missing, or a firewall at the cluster's edge",
+)
+
 RULES = (
     NODEPORT_EVERY_NODE,
     NODEPORT_FROM_POD,
@@ -229,4 +347,7 @@ RULES = (
     NODEPORT_SOURCE_LOCAL,
     NODEPORT_LOCAL_ONLY,
     HOSTPORT,
+    NODEPORT_HEALTH_CHECK,
+    CLUSTER_IP_NOT_EXPOSED,
+    EGRESS_TARGET,
 )

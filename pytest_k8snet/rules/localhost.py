@@ -7,11 +7,14 @@ from dataclasses import replace
 from pytest_k8snet.model import (
     Ask,
     Change,
+    Family,
     Kind,
+    Level,
     Observation,
     Observations,
     Op,
     Outcome,
+    Profile,
     Protocol,
     Role,
     Rule,
@@ -86,6 +89,7 @@ LOCALHOST_TCP = Rule(
     requirement="Containers of a Pod MUST reach each other's TCP ports on localhost.",
     spec=SHARED,
     mark="rule1",
+    profile=Profile.QUICK,
     provided=(serves(Role.CLIENT),),
     probes=(replace(TO_SIBLING, protocol=Protocol.TCP),),
     judge=all_connected,
@@ -97,10 +101,25 @@ LOCALHOST_UDP = Rule(
     requirement="Containers of a Pod MUST reach each other's UDP ports on localhost.",
     spec=SHARED,
     mark="rule1",
+    profile=Profile.QUICK,
     provided=(serves(Role.CLIENT),),
     probes=(replace(TO_SIBLING, protocol=Protocol.UDP),),
     judge=all_connected,
     usually="the loopback CNI plugin is missing, so lo is down in new Pods",
+)
+
+LOCALHOST_IPV6 = Rule(
+    id="LOCALHOST-IPV6",
+    requirement="Containers of a Pod SHOULD reach each other at ::1.",
+    spec=SHARED,
+    mark="rule1",
+    level=Level.SHOULD,
+    protocols=BOTH,
+    families=(Family.IPV6,),
+    provided=(serves(Role.CLIENT),),
+    probes=(TO_SIBLING,),
+    judge=all_connected,
+    usually="net.ipv6.conf.lo.disable_ipv6, or a loopback plugin that knows IPv4 only",
 )
 
 LOCALHOST_SHARED_PORTS = Rule(
@@ -277,6 +296,7 @@ SANDBOX_SURVIVES_RESTART = Rule(
 RULES = (
     LOCALHOST_TCP,
     LOCALHOST_UDP,
+    LOCALHOST_IPV6,
     LOCALHOST_SHARED_PORTS,
     LOCALHOST_PRIVATE,
     LOCALHOST_NOT_NODE,

@@ -9,9 +9,11 @@ from pytest_k8snet.model import (
     Family,
     Kind,
     Observation,
+    Level,
     Op,
     Outcome,
     PathKind,
+    Profile,
     Protocol,
     Role,
     Rule,
@@ -22,6 +24,7 @@ from pytest_k8snet.model import (
 from pytest_k8snet.rules._world import (
     BOTH,
     FAMILIES,
+    KUBERNETES,
     NETWORK_MODEL,
     PATHS,
     connect,
@@ -31,6 +34,7 @@ from pytest_k8snet.rules._world import (
     own_addresses,
     pod,
     serves,
+    words,
 )
 from pytest_k8snet.verdict import (
     all_answered,
@@ -38,7 +42,9 @@ from pytest_k8snet.verdict import (
     all_unique,
     connected_and_source_preserved,
     destination_preserved,
+    each,
     is_connected,
+    node_is_there,
     settled,
     source_preserved,
 )
@@ -51,6 +57,7 @@ POD_TO_POD = Rule(
     requirement="Every Pod MUST reach every other Pod at its Pod IP.",
     spec=NETWORK_MODEL,
     mark="rule2",
+    profile=Profile.QUICK,
     protocols=BOTH,
     families=FAMILIES,
     paths=PATHS,
@@ -65,6 +72,7 @@ POD_SOURCE_PRESERVED = Rule(
     requirement="A Pod MUST see the Pod IP of the Pod that connects to it.",
     spec=NETWORK_MODEL,
     mark="rule2",
+    profile=Profile.QUICK,
     protocols=BOTH,
     families=FAMILIES,
     paths=PATHS,
@@ -79,6 +87,7 @@ POD_DESTINATION_PRESERVED = Rule(
     requirement="A Pod MUST be reached at the address that was dialled.",
     spec=NETWORK_MODEL,
     mark="rule2",
+    profile=Profile.QUICK,
     protocols=BOTH,
     families=FAMILIES,
     paths=PATHS,
@@ -93,6 +102,7 @@ POD_ADDRESS_AGREED = Rule(
     requirement="The addresses a Pod sees itself as MUST be those in status.podIPs.",
     spec=NETWORK_MODEL,
     mark="rule2",
+    profile=Profile.QUICK,
     probes=(
         fact(Role.CLIENT, "addresses", own_addresses),
         fact(Role.SERVER, "addresses", own_addresses),
@@ -106,6 +116,7 @@ POD_ADDRESS_UNIQUE = Rule(
     requirement="Two running Pods MUST NOT share an address.",
     spec=NETWORK_MODEL,
     mark="rule2",
+    profile=Profile.QUICK,
     # So that there is a Pod with an address on every Node.
     roles=(Role.CLIENT,),
     probes=(
@@ -196,6 +207,7 @@ POD_FULL_SIZE = Rule(
     ),
     spec=NETWORK_MODEL,
     mark="rule2",
+    profile=Profile.QUICK,
     families=FAMILIES,
     paths=PATHS,
     provided=(serves(Role.SERVER),),
@@ -250,6 +262,67 @@ POD_NEW_REACHABLE = Rule(
     usually="routes or policies of new Pods are programmed late",
 )
 
+OWN_IPAM = "allocates addresses of its own, whatever the Node's pod range says"
+
+POD_ADDRESS_IN_RANGE = Rule(
+    id="POD-ADDRESS-IN-RANGE",
+    requirement=(
+        "Pods SHOULD have addresses of their Node's pod range, and pod, Service and "
+        "Node ranges no address in common."
+    ),
+    spec=f"{KUBERNETES}/concepts/cluster-administration/networking/",
+    mark="rule2",
+    level=Level.SHOULD,
+    # So that there is a Pod with an address on every Node.
+    roles=(Role.CLIENT,),
+    probes=tuple(
+        Ask(
+            Role.API,
+            Op.STATUS,
+            Target(Kind.NONE, field),
+            Spread.NODES,
+            settings=(("field", field),),
+            expect=words(expected),
+        )
+        for field, expected in (
+            ("addresses-in-range", "in range"),
+            ("ranges-apart", "apart"),
+        )
+    ),
+    judge=all_answered,
+    deviations=tuple(
+        Deviation(
+            plugin,
+            f"{plugin} {OWN_IPAM}",
+            lambda seen: seen.probe.target.name == "addresses-in-range",
+        )
+        for plugin in ("Calico", "Cilium", "Amazon VPC CNI", "Azure CNI")
+    ),
+    usually="a Node that was given another range than its CNI configuration has",
+)
+
+POD_TO_NODE_ADDRESS = Rule(
+    id="POD-TO-NODE-ADDRESS",
+    requirement="A Pod SHOULD reach every Node's address, its own Node's included.",
+    spec=NETWORK_MODEL,
+    mark="rule2",
+    level=Level.SHOULD,
+    families=FAMILIES,
+    paths=PATHS,
+    provided=(serves(Role.CLIENT),),
+    probes=(
+        connect(
+            Role.CLIENT,
+            Target(Kind.NODE, "kubelet", "10250"),
+            protocol=Protocol.TCP,
+            settings=(("handshake", True),),
+        ),
+    ),
+    # That a kubelet refuses us is an answer of the Node.
+    judge=each(node_is_there),
+    usually="a firewall on the Node that drops what comes from Pods",
+)
+
 RULES = (
     POD_TO_POD,
     POD_SOURCE_PRESERVED,
@@ -262,4 +335,6 @@ RULES = (
     POD_FULL_SIZE,
     POD_BULK,
     POD_NEW_REACHABLE,
+    POD_ADDRESS_IN_RANGE,
+    POD_TO_NODE_ADDRESS,
 )

@@ -17,14 +17,22 @@ CONFIG = "/etc/cni/net.d/10-podnet.conflist"
 
 def without_hairpin(node: str) -> Inject:
     """Give the ports of Pods that are made from now on no hairpin mode."""
+    return _configured(node, hairpinMode=False)
 
+
+def with_mtu(node: str, mtu: int) -> Inject:
+    """Give Pods that are made from now on another MTU than those of other Nodes."""
+    return _configured(node, mtu=mtu)
+
+
+def _configured(node: str, **settings: object) -> Inject:
     @contextmanager
     def inject(site: Site) -> Iterator[None]:
         before = site.run(node, "cat", CONFIG)
         config = json.loads(before)
         for plugin in config["plugins"]:
             if plugin["type"] == "bridge":
-                plugin["hairpinMode"] = False
+                plugin.update(settings)
         try:
             _write(site, node, json.dumps(config))
             yield

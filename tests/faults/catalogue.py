@@ -15,11 +15,13 @@ from faults.ends import (
     between,
     crossing,
     dialled_at,
+    entering,
     everywhere,
     leaving,
     on_either,
     one_way,
     resolved_on,
+    to,
     touching,
 )
 from faults.fault import Fault
@@ -48,10 +50,26 @@ NAMES = (
     "DNS-NODATA",
     "DNS-POLICY-NONE",
     "DNS-HOST-NETWORK",
+    "DNS-LARGE",
+    "DNS-NO-STALL",
+    "DNS-POD-RECORD",
     "SERVICE-BY-NAME",
     "SERVICE-HEADLESS",
 )
 """Rules that ask the cluster DNS through its Service."""
+
+
+SPREAD_OUT = (
+    *("SERVICE-ALL-BACKENDS", "SERVICE-BALANCE", "SERVICE-TARGET-PORT"),
+    *("SERVICE-SELECTORLESS", "SERVICE-TERMINATING-FALLBACK"),
+)
+"""Rules of Services with a backend on every Node."""
+
+AT_THE_FIRST = (
+    *("SERVICE-PROGRAMMING-TIME", "SERVICE-DUAL-STACK", "SERVICE-TWO-PROTOCOLS"),
+    *("SERVICE-READY-ONLY", "SERVICE-PUBLISH-NOT-READY"),
+)
+"""Rules of Services whose one backend is on the control plane."""
 
 
 def each(rules: tuple[str, ...], cells: Cells) -> dict[str, Cells]:
@@ -64,7 +82,12 @@ ROUTE_MISSING = Fault(
     inject=routes.missing(ONE, to=OTHER),
     red={
         **each(
-            ("POD-TO-POD", "POD-FULL-SIZE", "POD-BULK", "POD-NEW-REACHABLE"),
+            (
+                *("POD-TO-POD", "POD-FULL-SIZE", "POD-BULK", "POD-NEW-REACHABLE"),
+                *("POD-FRAGMENTS", "POD-LOSS", "POD-PING"),
+                # They are never connected, to begin with.
+                *("POD-TERMINATING", "POD-ADDRESS-RELEASED"),
+            ),
             between(ONE, OTHER),
         ),
         "SANDBOX-SURVIVES-RESTART": between(ONE, OTHER),
@@ -73,15 +96,20 @@ ROUTE_MISSING = Fault(
         "NODE-TO-REMOTE-POD": one_way(ONE, OTHER),
         "SERVICE-FROM-NODE": one_way(ONE, OTHER),
         # ... and only answers to its Pods are lost.
-        "POD-TO-HOST-NETWORK": one_way(OTHER, ONE),
-        "NODEPORT-FROM-POD": one_way(OTHER, ONE),
+        **each(
+            (
+                *("POD-TO-HOST-NETWORK", "POD-TO-NODE-ADDRESS"),
+                *("NODEPORT-FROM-POD", "NODEPORT-HEALTH-CHECK"),
+            ),
+            one_way(OTHER, ONE),
+        ),
         # Their backend is the second server.
         **each(
             ("SERVICE-BACKEND-ADDED", "SERVICE-BACKEND-REMOVED", "SERVICE-UDP-REMAP"),
             asked_on(OTHER),
         ),
         **each(
-            ("SERVICE-ALL-BACKENDS", "SERVICE-TARGET-PORT", "SERVICE-SELECTORLESS"),
+            SPREAD_OUT,
             on_either(ONE, OTHER),
         ),
     },
@@ -103,22 +131,22 @@ RULES_MISSING = Fault(
             (
                 "SERVICE-CLUSTER-IP",
                 "SERVICE-FROM-NODE",
-                "SERVICE-TARGET-PORT",
-                "SERVICE-TWO-PROTOCOLS",
-                "SERVICE-ALL-BACKENDS",
+                *SPREAD_OUT,
+                *AT_THE_FIRST,
+                "SERVICE-TRAFFIC-DISTRIBUTION",
                 "SERVICE-HAIRPIN",
-                "SERVICE-READY-ONLY",
-                "SERVICE-PUBLISH-NOT-READY",
                 "SERVICE-BACKEND-ADDED",
                 "SERVICE-BACKEND-REMOVED",
                 "SERVICE-UDP-REMAP",
-                "SERVICE-SELECTORLESS",
                 "SERVICE-API-SERVER",
             ),
             asked_on(OTHER),
         ),
         **each(
-            ("NODEPORT-EVERY-NODE", "NODEPORT-FROM-POD", "NODEPORT-FROM-NODE"),
+            (
+                *("NODEPORT-EVERY-NODE", "NODEPORT-FROM-POD", "NODEPORT-FROM-NODE"),
+                *("NODEPORT-HEALTH-CHECK", "SERVICE-TYPE-CHANGE"),
+            ),
             dialled_at(OTHER),
         ),
         **each(NAMES, resolved_on(OTHER)),
@@ -127,6 +155,7 @@ RULES_MISSING = Fault(
         "SERVICE-SOURCE-PRESERVED": asked_on(OTHER),
         # Their controls, that another Service answers there, do not hold.
         "SERVICE-NO-ENDPOINTS": everywhere,
+        "CLUSTER-IP-NOT-EXPOSED": everywhere,
         "SERVICE-SESSION-AFFINITY": everywhere,
     },
 )
@@ -145,9 +174,17 @@ LARGE_PACKETS_LOST = Fault(
     id="mtu-path-blackhole",
     breaks="The way to a Node carries less than its Pods' MTU, and nobody is told.",
     inject=netfilter.large_packets_lost(OTHER, most=1400),
-    red=each(("POD-FULL-SIZE", "POD-BULK"), crossing(OTHER)),
+    red={
+        **each(("POD-FULL-SIZE", "POD-BULK", "POD-FRAGMENTS"), crossing(OTHER)),
+        # What does not fit into a datagram comes by TCP, in segments of full size.
+        "DNS-LARGE": lambda ends: (
+            ends.source == OTHER and ends.dialled.startswith("name larger.")
+        ),
+    },
     may={"DNS-PTR": "the names of a Pod behind many Services are about that large"},
 )
+
+DRAWN = ("DNS-SERVICE", "DNS-NO-STALL")
 
 DNS_REPLICA_SILENT = Fault(
     id="coredns-one-replica-bad",
@@ -158,13 +195,13 @@ DNS_REPLICA_SILENT = Fault(
             f"DNS server {address['ip']}:" in ends.dialled
             for address in ends.site.dns_replicas()[0]["status"]["podIPs"]
         ),
-        # 48 draws of one of two.
-        "DNS-SERVICE": everywhere,
+        # 48 draws of one of two, and 20 on each Node.
+        **each(DRAWN, everywhere),
     },
     may={
         rule: "asks through the Service, which draws one replica of two"
         for rule in NAMES
-        if rule != "DNS-SERVICE"
+        if rule not in DRAWN
     },
 )
 
@@ -186,6 +223,9 @@ CUT_OFF = Fault(
                 "POD-FULL-SIZE",
                 "POD-BULK",
                 "POD-NEW-REACHABLE",
+                *("POD-FRAGMENTS", "POD-LOSS", "POD-PING"),
+                *("POD-TERMINATING", "POD-ADDRESS-RELEASED"),
+                *("POD-TO-NODE-ADDRESS", "NODEPORT-HEALTH-CHECK"),
                 "SANDBOX-SURVIVES-RESTART",
                 "NODE-TO-REMOTE-POD",
                 "POD-TO-HOST-NETWORK",
@@ -196,22 +236,23 @@ CUT_OFF = Fault(
         ),
         **each(
             (
-                "SERVICE-TWO-PROTOCOLS",
-                "SERVICE-READY-ONLY",
-                "SERVICE-PUBLISH-NOT-READY",
+                *AT_THE_FIRST,
                 "SERVICE-BACKEND-ADDED",
                 "SERVICE-BACKEND-REMOVED",
                 "SERVICE-UDP-REMAP",
                 "SERVICE-API-SERVER",
+                "CONTROL-PLANE-TO-POD",
                 "DNS-EVERY-REPLICA",
             ),
             asked_on(OTHER),
         ),
         **each(
-            ("SERVICE-ALL-BACKENDS", "SERVICE-TARGET-PORT", "SERVICE-SELECTORLESS"),
+            SPREAD_OUT,
             everywhere,
         ),
-        "NODEPORT-FROM-POD": touching(OTHER),
+        # Not its own: that they are near is what this is about.
+        "SERVICE-TRAFFIC-DISTRIBUTION": to("near-one", asked_on(OTHER)),
+        **each(("NODEPORT-FROM-POD", "SERVICE-TYPE-CHANGE"), touching(OTHER)),
         **each(("NODEPORT-EVERY-NODE", "NODEPORT-FROM-NODE"), dialled_at(OTHER)),
         **each(NAMES, resolved_on(OTHER)),
         # Those that resolve it elsewhere may be led to a server that is cut off.
@@ -224,6 +265,35 @@ CUT_OFF = Fault(
     },
 )
 
+OTHER_MTU = Fault(
+    id="mtu-differs",
+    breaks="The Pods of a Node have another MTU than those of the others.",
+    inject=bridge.with_mtu(OTHER, 1400),
+    red={"POD-MTU-CONSISTENT": asked_on(OTHER)},
+    may={"POD-FULL-SIZE": "is told of the narrower way, if it is the first to go it"},
+)
+
+FRAGMENTS_DROPPED = Fault(
+    id="fragments-dropped",
+    breaks="A Node drops the fragments that arrive.",
+    inject=netfilter.fragments_dropped(OTHER),
+    red={"POD-FRAGMENTS": crossing(OTHER)},
+)
+
+ECHOES_DROPPED = Fault(
+    id="icmp-echo-dropped",
+    breaks="A Node drops the ICMP echoes that arrive.",
+    inject=netfilter.echoes_dropped(OTHER),
+    red={"POD-PING": entering(OTHER)},
+)
+
+DEAF_TO_PODS = Fault(
+    id="node-deaf-to-pods",
+    breaks="A Node drops what Pods send to its own address.",
+    inject=netfilter.deaf_to_pods(OTHER),
+    red=each(("POD-TO-NODE-ADDRESS", "NODEPORT-HEALTH-CHECK"), dialled_at(OTHER)),
+)
+
 FAULTS = (
     ROUTE_MISSING,
     RULES_MISSING,
@@ -232,4 +302,8 @@ FAULTS = (
     DNS_REPLICA_SILENT,
     HAIRPIN_OFF,
     CUT_OFF,
+    OTHER_MTU,
+    FRAGMENTS_DROPPED,
+    ECHOES_DROPPED,
+    DEAF_TO_PODS,
 )

@@ -70,6 +70,16 @@ def leaving(node: str) -> Cells:
     return lambda ends: ends.source == node != ends.target
 
 
+def entering(node: str) -> Cells:
+    """Cells from another Node to a Node."""
+    return lambda ends: ends.source != node == ends.target
+
+
+def to(name: str, cells: Cells) -> Cells:
+    """Of some cells, those whose target is called so."""
+    return lambda ends: cells(ends) and f" {name}@" in ends.dialled
+
+
 def crossing(node: str) -> Cells:
     """Cells between a Node and another one, either way."""
     return lambda ends: (

@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 Inject = Callable[[Site], AbstractContextManager[None]]
 
 SAMPLED = frozenset(
-    {"SERVICE-TARGET-PORT", "SERVICE-SELECTORLESS", "SERVICE-HEADLESS", "DNS-SERVICE"}
+    {
+        *("SERVICE-TARGET-PORT", "SERVICE-SELECTORLESS", "SERVICE-HEADLESS"),
+        *("SERVICE-TERMINATING-FALLBACK", "DNS-SERVICE"),
+    }
 )
 """Rules that draw a backend for each of a few connections: of their cells that can
 fail some do not, by chance."""

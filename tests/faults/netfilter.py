@@ -60,6 +60,29 @@ def large_packets_lost(node: str, most: int) -> Inject:
     return _on_node(node, _table(EARLY, rules))
 
 
+def echoes_dropped(node: str) -> Inject:
+    """Drop the ICMP echoes that arrive at a Node for its Pods."""
+    rules = 'iifname "eth0" icmp type echo-request drop\n'
+    rules += 'iifname "eth0" icmpv6 type echo-request drop'
+    return _on_node(node, _table(EARLY, rules))
+
+
+def fragments_dropped(node: str) -> Inject:
+    """Drop the fragments that arrive at a Node, before they are put together."""
+    rules = 'iifname "eth0" ip frag-off & 0x1fff != 0 drop\n'
+    rules += 'iifname "eth0" exthdr frag exists drop'
+    # Before conntrack's defragmentation, which is at -400.
+    early = "type filter hook prerouting priority -450; policy accept;"
+    return _on_node(node, _table(early, rules))
+
+
+def deaf_to_pods(node: str) -> Inject:
+    """Drop what Pods send to a Node's kubelet, and to what checks its health."""
+    chain = "type filter hook input priority filter; policy accept;"
+    rules = _for_pods("{ip} saddr {pods} tcp dport {{ 10250, 30000-32767 }} drop")
+    return _on_node(node, _table(chain, rules))
+
+
 def pods_masqueraded(node: str) -> Inject:
     """Hide the addresses of a Node's Pods from other Nodes' Pods and processes."""
     chain = "type nat hook postrouting priority srcnat - 5; policy accept;"
