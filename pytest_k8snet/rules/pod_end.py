@@ -1,4 +1,7 @@
-"""Rule 2, at a Pod's end: while it terminates, and once it is gone."""
+"""Rule 2, at a Pod's end: while it terminates, and once it is gone.
+
+Of the full profile: all that others ask of these Pods has to be over before.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ from pytest_k8snet.model import (
     Change,
     Family,
     Level,
+    Profile,
     Protocol,
     Role,
     Rule,
@@ -38,6 +42,7 @@ POD_TERMINATING = Rule(
     spec=PODS + "pod-lifecycle/#pod-termination",
     mark="rule2",
     level=Level.SHOULD,
+    profile=Profile.FULL,
     provided=(serves(Role.SERVER),),
     steps=(
         Step(
@@ -75,6 +80,7 @@ POD_ADDRESS_RELEASED = Rule(
     spec=PODS + "pod-lifecycle/#pod-termination-forced",
     mark="rule2",
     level=Level.SHOULD,
+    profile=Profile.FULL,
     provided=(serves(Role.CLIENT),),
     steps=(
         Step(

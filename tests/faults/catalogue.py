@@ -85,8 +85,6 @@ ROUTE_MISSING = Fault(
             (
                 *("POD-TO-POD", "POD-FULL-SIZE", "POD-BULK", "POD-NEW-REACHABLE"),
                 *("POD-FRAGMENTS", "POD-LOSS", "POD-PING"),
-                # They are never connected, to begin with.
-                *("POD-TERMINATING", "POD-ADDRESS-RELEASED"),
             ),
             between(ONE, OTHER),
         ),
@@ -224,7 +222,6 @@ CUT_OFF = Fault(
                 "POD-BULK",
                 "POD-NEW-REACHABLE",
                 *("POD-FRAGMENTS", "POD-LOSS", "POD-PING"),
-                *("POD-TERMINATING", "POD-ADDRESS-RELEASED"),
                 *("POD-TO-NODE-ADDRESS", "NODEPORT-HEALTH-CHECK"),
                 "SANDBOX-SURVIVES-RESTART",
                 "NODE-TO-REMOTE-POD",
