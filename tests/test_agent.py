@@ -873,7 +873,9 @@ def test_the_c_librarys_errors_are_named(code: int, outcome: Outcome) -> None:
 def test_every_fact_is_a_list_of_words(name: str, tmp_path: Path) -> None:
     facts = [*COMMAND, "facts", "--out", str(tmp_path / "init.json")]
     subprocess.run(facts, check=True)
-    seen = ask("fact", state=str(tmp_path), field=name, name="localhost")
+    (tmp_path / "first.json").write_text('{"outcome": "timed out"}')
+    given = {"name": "localhost", "address": "127.0.0.1", "port": 9}
+    seen = ask("fact", state=str(tmp_path), field=name, **given)
     if seen["outcome"] != Outcome.ANSWERED:
         # An interface called eth0, or a default route, need not be here.
         assert (name, seen["outcome"]) == ("mtu", Outcome.NOT_PROBED), seen
@@ -1061,3 +1063,55 @@ def test_a_wrong_command_line_shows_the_right_ones(words: tuple[str, ...]) -> No
     code, said = by_hand(*words)
     assert code == 1
     assert "agent.py serve" in said
+
+
+# --- what policies are watched with -------------------------------------------------
+
+
+def test_a_connection_that_is_kept_is_asked_again(tmp_path: Path) -> None:
+    with serving(tmp_path) as server:
+        to: Any = {"address": "127.0.0.1", "port": server.ports["main/tcp"]}
+        before = ask("resume", **to)
+        kept, again = ask("hold", **to), ask("resume", **to)
+        server.process.kill()
+        server.process.wait()
+        after = ask("resume", **to)
+
+    assert before["outcome"] == Outcome.NOT_PROBED
+    assert (kept["outcome"], kept["who"]) == (Outcome.CONNECTED, server.name)
+    assert (again["outcome"], again["who"]) == (Outcome.CONNECTED, server.name)
+    assert after["outcome"] in {Outcome.RESET, Outcome.ANSWERED_WRONGLY}
+
+
+def test_the_own_address_towards_a_node_is_known_without_a_packet() -> None:
+    seen = ask("fact", field="source", address="127.0.0.1", port=9)
+
+    assert seen["values"] == ["127.0.0.1"]
+
+
+def first_of(port: int, tmp_path: Path) -> dict[str, Any]:
+    target = ("--first", f"127.0.0.1 {port}")
+    with serving(tmp_path, "newcomer@n1", *target) as newcomer:
+        return ask("fact", state=str(newcomer.state), field="first")
+
+
+def test_the_first_thing_that_a_container_dials_is_written_down(
+    server: Server, tmp_path: Path
+) -> None:
+    reached = first_of(server.ports["main/tcp"], tmp_path)
+
+    assert reached["values"] == [Outcome.CONNECTED]
+
+
+def test_a_container_that_reaches_nobody_at_first_says_so(tmp_path: Path) -> None:
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        refused = first_of(closed.getsockname()[1], tmp_path)
+
+    assert refused["values"] == [Outcome.REFUSED]
+
+
+def test_without_a_first_connection_nothing_is_known_of_it(tmp_path: Path) -> None:
+    seen = ask("fact", state=str(tmp_path), field="first", timeout=0.1)
+
+    assert seen["outcome"] == Outcome.TIMED_OUT

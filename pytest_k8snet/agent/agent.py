@@ -4,6 +4,7 @@ One file and the standard library of Python 3.9, so that it runs in any stock Py
 image. It judges nothing: it reports what it saw, in the words of ``model.Outcome``.
 
     agent.py serve --name NAME --state DIR [--port main/tcp=8080 ...] [--loopback 0]
+                   [--first "ADDRESS PORT"]
     agent.py control [--name NAME] [--state DIR] [--container main]
     agent.py facts --out FILE
     agent.py probe '{"op": "connect", ...}'
@@ -44,6 +45,7 @@ LINE = 65536
 BLOCK = 65536
 NO_PROGRESS = 4.0  # ARP gives up after 3.1 s: below that a dead hop looks like a drop
 IDLE_CLIENT = 90.0
+FIRST = 1.0  # seconds for which a container that was just started keeps dialling
 MAX_BULK = 256 << 20
 MAX_DATAGRAM = 65507  # what IPv4 can carry, whatever the loopback's MTU says
 
@@ -331,10 +333,10 @@ class Server:
             return
         request = json.loads(line)
         client.sendall(identity)
-        if isinstance(request, dict) and request.get("more"):
-            read_line(client, buffer)
+        # Whoever says that there is more is asked again, and again.
+        while isinstance(request, dict) and request.get("more"):
+            request = json.loads(read_line(client, buffer) or b"{}")
             client.sendall(identity)
-            return
         size = request.get("bulk", 0) if isinstance(request, dict) else 0
         if not isinstance(size, int) or not 0 < size <= MAX_BULK:
             return
@@ -459,6 +461,12 @@ def serve(options: Options) -> int:
     threading.stack_size(256 * 1024)
     # Datagrams are answered by one thread, which must not wait for all the others.
     sys.setswitchinterval(0.0005)
+    if options.has("first"):
+        address, _, port = options.text("first").rpartition(" ")
+        first = os.path.join(options.text("state", "."), "first.json")
+        threading.Thread(
+            target=dial_first, args=(address, int(port), first), daemon=True
+        ).start()
     server = Server(options.text("name", ""))
     for given in options.many("port"):
         name, _, port = given.partition("=")
@@ -700,18 +708,51 @@ def greet(probe: Probe, address: str) -> str:
             return CONNECTED
         idle = probe.number("idle", 0)
         for question in (b'{"more": 1}\n', b"{}\n")[not idle :]:
-            probe.phase("send")
-            sock.sendall(question)
-            probe.phase("receive")
-            sock.settimeout(probe.left())
-            line = read_line(sock, bytearray())
-            if not line:
-                raise Stop(ANSWERED_WRONGLY, "closed without an answer")
-            probe.take_identity(line)
+            ask_who(probe, sock, question)
             time.sleep(idle)
             idle = 0
         if probe.number("source_port", 0):
             await_end(sock)
+    return CONNECTED
+
+
+def ask_who(probe: Probe, sock: socket.socket, question: bytes) -> None:
+    """Ask over a connection who is at the other end."""
+    probe.phase("send")
+    sock.sendall(question)
+    probe.phase("receive")
+    sock.settimeout(probe.left())
+    line = read_line(sock, bytearray())
+    if not line:
+        raise Stop(ANSWERED_WRONGLY, "closed without an answer")
+    probe.take_identity(line)
+
+
+HELD: dict[tuple[str, int], socket.socket] = {}
+
+
+def op_hold(probe: Probe) -> str:
+    """Connect, and keep the connection for ``resume``, the last one per target."""
+    key = probe.text("address"), probe.number("port")
+    sock = dial(probe, probe.address())
+    try:
+        ask_who(probe, sock, b'{"more": 1}\n')
+    except BaseException:
+        sock.close()
+        raise
+    before, HELD[key] = HELD.get(key), sock
+    if before:
+        before.close()
+    return CONNECTED
+
+
+def op_resume(probe: Probe) -> str:
+    """Ask again over the connection that was kept."""
+    sock = HELD.get((probe.text("address"), probe.number("port")))
+    if sock is None:
+        raise Stop(NOT_PROBED, "no connection is kept")
+    sock.settimeout(probe.left())
+    ask_who(probe, sock, b'{"more": 1}\n')
     return CONNECTED
 
 
@@ -1142,12 +1183,37 @@ def init_addresses(directory: str) -> list[str]:
         return [str(address) for address in json.load(file)["addresses"]]
 
 
+def dial_first(address: str, port: int, path: str) -> None:
+    """Dial before anything else is done here, and write down what came of it."""
+    end = time.monotonic() + FIRST
+    request = {"op": "connect", "address": address, "port": port, "timeout": FIRST / 10}
+    while True:
+        reply = run(request).reply
+        if reply["outcome"] == CONNECTED or time.monotonic() > end:
+            break
+        time.sleep(0.01)
+    write_json(path, {"outcome": reply["outcome"]})
+
+
+def first_outcome(probe: Probe) -> list[str]:
+    """Give what came of the very first connection that this container tried."""
+    path = os.path.join(probe.state_dir, "first.json")
+    while not os.path.exists(path):
+        time.sleep(min(0.05, probe.left()))
+    with open(path, encoding="utf-8") as file:
+        return [str(json.load(file)["outcome"])]
+
+
 FACTS: dict[str, Callable[[Probe], list[str]]] = {
     "addresses": lambda _: interface_addresses(),
     "hostname": lambda _: [socket.gethostname()],
     "nameservers": lambda _: resolv_conf("nameserver"),
     "search": lambda _: resolv_conf("search"),
     "options": lambda _: resolv_conf("options"),
+    "source": lambda probe: [
+        plain(route_to(probe.text("address"), probe.number("port"))[0][0])
+    ],
+    "first": first_outcome,
     "hosts": lambda probe: hosts_of(probe.text("name")),
     "netns": lambda _: [os.readlink("/proc/self/ns/net")],
     "init-addresses": lambda probe: init_addresses(probe.state_dir),
@@ -1266,6 +1332,8 @@ def op_restart(probe: Probe) -> str:
 
 OPS: dict[str, Callable[[Probe], str]] = {
     "connect": op_connect,
+    "hold": op_hold,
+    "resume": op_resume,
     "bulk": op_bulk,
     "full-size": op_full_size,
     "ping": op_ping,
