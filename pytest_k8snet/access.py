@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from pytest_k8snet.manifests import NAMESPACE_OF
-from pytest_k8snet.model import Op, Role
+from pytest_k8snet.model import Feature, Op, Role
 
 if TYPE_CHECKING:
     from pytest_k8snet.manifests import LabSpec
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 FIXED_SECONDS = 7.0
 SECONDS_PER_POD = 0.25
 NAME = "pytest-k8snet"
+POLICY_VERBS = {"apply": "patch", "revoke": "delete"}
+"""The verb that a change to a policy needs."""
 
 
 def pods(plan: Plan) -> dict[Role, int]:
@@ -35,7 +37,7 @@ def ranks(role: Role, plan: Plan) -> range:
 def namespace_keys(plan: Plan) -> list[str]:
     """Say which of the run's namespaces the plan needs."""
     keys = {NAMESPACE_OF[role] for role in pods(plan)}
-    keys |= {"server"} if plan.services else set()
+    keys |= {NAMESPACE_OF[service.role] for service in plan.services}
     return sorted(keys)
 
 
@@ -89,10 +91,22 @@ def rules(plan: Plan) -> list[dict[str, Any]]:
         made.append(_rule("", ["services"], ["delete"]))
     if Op.PROXY in ops:
         made.append(_rule("", ["pods/proxy", "services/proxy"], ["get"]))
+    made += _policy_rules(plan, changes)
     if Op.LOGS in ops:
         made.append(_rule("", ["pods/log"], ["get"]))
     if Op.PORT_FORWARD in ops:
         made.append(_rule("", ["pods/portforward"], ["create", "get"]))
+    return made
+
+
+def _policy_rules(plan: Plan, changes: set[str]) -> list[dict[str, Any]]:
+    made = []
+    if Feature.NETWORK_POLICY in plan.facts.features:
+        verbs = {POLICY_VERBS[change] for change in changes & POLICY_VERBS.keys()}
+        verbs |= {"create", "get", "list"} if plan.policies else {"list"}
+        made.append(_rule("networking.k8s.io", ["networkpolicies"], sorted(verbs)))
+    if "label namespace" in changes:
+        made.append(_rule("", ["namespaces"], ["patch"]))
     return made
 
 

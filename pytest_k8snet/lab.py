@@ -11,16 +11,18 @@ import time
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed, wait
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pytest_k8snet import manifests
 from pytest_k8snet.cluster.errors import ClusterError
-from pytest_k8snet.model import Kind, Op, Role
+from pytest_k8snet.model import Feature, Kind, Op, Role, Word
 from pytest_k8snet.plan import roles_of
+from pytest_k8snet.policies import allows_nothing, interference
 from pytest_k8snet.probing import Prober
 from pytest_k8snet.result import (
     Result,
     conclude,
+    describe,
     excused,
     inconclusive,
     not_applicable,
@@ -50,8 +52,14 @@ SLOW = frozenset({Role.EDGE})
 HEAD_START = 1.0
 """Seconds that probes have before heavy transfers begin beside them."""
 
+POLICED = frozenset({Role.GUARDED, Role.NEIGHBOUR, Role.CONFINED, Role.NEWCOMER})
+"""Roles that only policy rules need: their Pods, too, are made while others wait."""
+
 ROUNDS = 4
 """How often a probe is sent, at most, on a machine too busy to run the agents."""
+
+HOLDS = frozenset({Word.PASS, Word.KNOWN_DEVIATION})
+TWICE = 2
 
 PATIENCE = 2.0
 """Seconds without any cell settling after which the rest is judged as it is."""
@@ -108,6 +116,7 @@ class Lab:
             api, self._stage.channels, lambda: self._stage.scene, waits.scale
         )
         self._outside = outside
+        self._interfering = ""
         self._progress = progress
         self._on_result = on_result
         self._scale = waits.scale
@@ -184,6 +193,10 @@ class Lab:
                 self._publish(inconclusive(planned.check, why))
 
     def _publish(self, result: Result) -> None:
+        if result.word is Word.FAIL and self._interfering:
+            what = describe(result.verdict.violations[0])
+            why = f"{self._interfering}: {what}"
+            result = inconclusive(result.check, why, result.seen)
         with self._changed:
             self.results[result.check.id] = result
             self._changed.notify_all()
@@ -202,6 +215,8 @@ class Lab:
         made = ""
         early = {r for r in self.plan.roles if r in manifests.NAMESPACE_OF}
         early -= self.plan.late_roles | SLOW
+        if any(_is_quick(c) for c in self.plan.checks):
+            early -= POLICED
         with self._phase("create", lambda: f"made {made}"):
             made = self._stage.lay_out(early)
         with self._phase(
@@ -214,8 +229,20 @@ class Lab:
                 why = summarize(self.problems)
                 raise ClusterError(f"no probe Pod runs: {why}")
             self._stage.make_slices()
+            self._stage.make_outside_policies()
+            if Feature.NETWORK_POLICY in self.plan.facts.features:
+                self._note_policies_of_others()
         if self.problems:
             self._progress(f"not running: {summarize(self.problems)}")
+
+    def _note_policies_of_others(self) -> None:
+        found: list[dict[str, Any]] = []
+        with suppress(ClusterError):  # without permission: it helps the words alone
+            found = self._stage.policies_of_others()
+        self._interfering = interference(found)
+        if any(map(allows_nothing, found)):
+            # There is no network to be seen behind it.
+            raise ClusterError(self._interfering)
 
     # ------------------------------------------------------------------------ probing
 
@@ -223,12 +250,14 @@ class Lab:
         changing = [c for c in self.plan.checks if c.check.rule.steps]
         once = [c for c in self.plan.checks if not c.check.rule.steps]
         slow = [c for c in once if roles_of(c.check.rule) & SLOW]
-        quick = [c for c in once if c not in slow]
-        with ThreadPoolExecutor(len(changing) + 1) as pool:
+        policed = [c for c in once if roles_of(c.check.rule) & POLICED]
+        quick = [c for c in once if _is_quick(c)]
+        with ThreadPoolExecutor(len(changing) + 2) as pool:
             # What has to be made or restarted takes longest: it begins at once.
             early = [c for c in changing if _changed_roles(c)]
             others = self._watch_changes(early, pool)
             others.append(pool.submit(self._second_wave, slow))
+            others.append(pool.submit(self._policy_wave, policed))
             self._settle(quick)
             self.ready.set()
             with self._phase("probe", lambda: f"sent {self.probes_sent} probes"):
@@ -245,11 +274,41 @@ class Lab:
         """Probe what needs the Pods that start slowly, while the rest goes on."""
         if slow:
             # After those that are watched: waiting for the kubelet is most of that.
-            for role in (*sorted(self.plan.late_roles), *SLOW):
+            for role in (*sorted(self.plan.late_roles - POLICED), *SLOW):
                 with suppress(ClusterError):  # the result of whoever needs it
                     self._stage.create(role)
             self._prober.until_settled(gate(slow), PATIENCE)
             self._ask_once(slow)
+
+    def _policy_wave(self, policed: Sequence[CheckPlan]) -> None:
+        """Probe what policies allow and what they do not, while the rest goes on.
+
+        Silence takes as long as a time-out: so nothing is asked before it counts. A
+        check that does not hold at once has to hold twice in a row, with its controls.
+        """
+        with suppress(ClusterError):  # the result of whoever needs it
+            self._make({r for c in policed for r in roles_of(c.check.rule)})
+        held = dict.fromkeys((c.check.id for c in policed), 1)
+        pending, improved = list(policed), time.monotonic()
+        while pending:
+            seen = self._seen(p for plan in pending for p in _asked(plan))
+            results = {c.check.id: self._concluded(c, seen) for c in pending}
+            good = {i for i, r in results.items() if r.word in HOLDS}
+            first = set(held.values()) == {1}
+            if first or any(held[i] < 1 for i in good):
+                improved = time.monotonic()
+            held = {i: held[i] + 1 if i in good else 0 for i in results}
+            over = time.monotonic() - improved > PATIENCE or self._stopped.is_set()
+            for one, result in results.items():
+                if over or held[one] >= TWICE:
+                    self._publish(result)
+            pending = [c for c in pending if c.check.id not in self.results]
+
+    def _make(self, roles: Iterable[Role]) -> None:
+        """Make the Pods of those roles that policy rules need."""
+        wanted = POLICED.intersection(roles) - self.plan.late_roles
+        with ThreadPoolExecutor(len(POLICED)) as pool:
+            list(pool.map(self._stage.create, wanted))
 
     def _settle(self, planned: Sequence[CheckPlan]) -> None:
         with self._phase("settle", self._say_settled):
@@ -272,11 +331,7 @@ class Lab:
 
         What waits for the dead does not hold them up.
         """
-        everything = [
-            p
-            for plan in planned
-            for p in (*plan.probes, *(q for _, qs in plan.controls for q in qs))
-        ]
+        everything = [p for plan in planned for p in _asked(plan)]
         light = [p for p in everything if p.ask.op not in HEAVY]
         heavy = [p for p in everything if p.ask.op in HEAVY]
         with ThreadPoolExecutor(2) as pool:
@@ -341,6 +396,7 @@ class Lab:
             self._publish(inconclusive(plan.check, str(error)))
 
     def _watched(self, plan: CheckPlan) -> Result:
+        self._make(roles_of(plan.check.rule))
         controls = [
             (control, tuple(self._seen(probes).values()))
             for control, probes in plan.controls
@@ -350,10 +406,16 @@ class Lab:
         for step, probes in plan.steps:
             for change in step.changes:
                 self._stage.change(change)
-            seen += self._prober.watch_change(step, probes, self._scale)
+            told = self._prober.watch_change(step, probes, self._scale)
+            seen += told
+            if not all(map(step.until, told)):
+                break  # What comes next would build on it.
         starved = self._prober.starved_since(started)
-        told = tuple(excused(one, starved) for one in seen)
-        return conclude(plan.check, controls, told, self._stage.scene)
+        # Silence that conforms was held against each attempt already.
+        judged = tuple(
+            one if one.probe.ask.blocked else excused(one, starved) for one in seen
+        )
+        return conclude(plan.check, controls, judged, self._stage.scene)
 
 
 def gate(
@@ -374,6 +436,10 @@ def gate(
     return wanted
 
 
+def _asked(plan: CheckPlan) -> list[Probe]:
+    return [*plan.probes, *(p for _, probes in plan.controls for p in probes)]
+
+
 def _polled(probe: Probe) -> Probe:
     return replace(probe, ask=replace(probe.ask, timeout="poll"))
 
@@ -382,10 +448,17 @@ def _changed_roles(plan: CheckPlan) -> set[Role]:
     return {c.role for step, _ in plan.steps for c in step.changes if c.service is None}
 
 
-ROUGH = ("restart", "terminate", "delete")
+ROUGH = ("restart", "terminate", "delete", "revoke")
 """The changes after which others find less of a Pod, the gentlest first."""
 
 
 def _roughness(plan: CheckPlan) -> int:
     kinds = {c.kind for step, _ in plan.steps for c in step.changes}
     return max((n for n, kind in enumerate(ROUGH, 1) if kind in kinds), default=0)
+
+
+def _is_quick(plan: CheckPlan) -> bool:
+    """Whether a check is asked once, of Pods that are made at the start."""
+    return not plan.check.rule.steps and not roles_of(plan.check.rule) & (
+        SLOW | POLICED
+    )

@@ -30,6 +30,10 @@ NAMESPACE_OF = {
     Role.UNREADY: "server",
     Role.HOST: "host",
     Role.EDGE: "host",
+    Role.GUARDED: "policy",
+    Role.NEIGHBOUR: "policy",
+    Role.NEWCOMER: "policy",
+    Role.CONFINED: "confined",
 }
 NAMESPACES = tuple(dict.fromkeys(NAMESPACE_OF.values()))
 PRIVILEGED = "host"
@@ -53,6 +57,34 @@ FEW = 3
 PORTS = {"main/tcp": 8080, "main/udp": 8080}
 SIBLING_PORTS = {"main/tcp": 8081, "main/udp": 8081}
 SERVER_PORTS = {"other/udp": 8084, "second/tcp": 8086}
+# One for each way in which a policy may allow it, and for each near miss.
+GUARDED_PORTS = {
+    "first": 8101,
+    "second": 8102,
+    "pod": 8103,
+    "space": 8104,
+    "pair": 8105,
+    "list": 8106,
+    "match": 8107,
+    "union": 8108,
+    "before": 8110,
+    "from": 8111,
+    "to": 8113,
+    "after": 8114,
+    "over-tcp": 8115,
+    "over-udp": 8116,
+    "block": 8117,
+    "elsewhere": 8118,
+    "except": 8119,
+    "except-else": 8120,
+    "joining": 8121,
+    "leaving": 8122,
+    "space-join": 8123,
+    "space-leave": 8124,
+    "update": 8125,
+}
+UDP_TOO = frozenset({"first", "second", "over-tcp", "over-udp"})
+NAMED_PORTS = (8130, 8131)
 LOOPBACK_PORT = 8088
 ANY_PORT = {"main/tcp": 0, "main/udp": 0}
 
@@ -93,12 +125,14 @@ def labels(spec: LabSpec) -> dict[str, str]:
 def namespace(spec: LabSpec, key: str) -> dict[str, Any]:
     """Make a namespace at the Pod Security level that its Pods meet."""
     level = "privileged" if key == PRIVILEGED else "restricted"
+    own = labels(spec) | {LABEL + "key": key}
+    own |= {LABEL + "leaving": "yes"} if key == NAMESPACE_OF[Role.CLIENT] else {}
     return {
         "apiVersion": "v1",
         "kind": "Namespace",
         "metadata": {
             "name": spec.namespace(key),
-            "labels": labels(spec)
+            "labels": own
             | {
                 f"pod-security.kubernetes.io/{mode}": level
                 for mode in ("enforce", "audit", "warn")
@@ -137,6 +171,11 @@ def ports_of(role: Role, rank: int, container: str = "main") -> dict[str, int]:
         # The named port differs from server to server, as rules require.
         alt = 8082 + rank % 2
         return PORTS | SERVER_PORTS | {"alt/tcp": alt, "alt/udp": alt}
+    if role is Role.GUARDED:
+        named, unnamed = NAMED_PORTS[rank % 2], NAMED_PORTS[1 - rank % 2]
+        given = GUARDED_PORTS | {"named": named, "unnamed": unnamed}
+        by_tcp = {f"{name}/tcp": number for name, number in given.items()}
+        return PORTS | by_tcp | {f"{n}/udp": given[n] for n in sorted(UDP_TOO)}
     return PORTS
 
 
@@ -145,12 +184,19 @@ def pod_name(role: Role, rank: int) -> str:
     return f"{role}-{rank}"
 
 
-def pod(spec: LabSpec, role: Role, rank: int, facts: ClusterFacts) -> dict[str, Any]:
-    """Make the Pod that plays a role on the Node of that rank."""
+def pod(
+    spec: LabSpec, role: Role, rank: int, facts: ClusterFacts, first: str = ""
+) -> dict[str, Any]:
+    """Make the Pod that plays a role on the Node of that rank.
+
+    FIRST is "address port" of what its agent dials before anything else.
+    """
     node = facts.nodes[rank]
     siblings = role in {Role.CLIENT, Role.EDGE}
     body = _pod_body(spec, [_container(spec, role, rank, node, "main", facts)])
     body["affinity"] = _on(node.name)
+    if first:
+        body["containers"][0]["command"] += ["--first", first]
     if siblings:
         body["containers"].append(_container(spec, role, rank, node, "sibling", facts))
     if role is Role.EDGE:
@@ -186,6 +232,10 @@ def pod_labels(role: Role, rank: int) -> dict[str, str]:
         chosen |= {"shrinking": "yes"} if rank < 2 else {}  # noqa: PLR2004 - a pair
     if role is Role.UNREADY:
         chosen |= {"mixed": "yes"}
+    if role in {Role.CLIENT, Role.NEIGHBOUR}:
+        chosen |= {"friend": "yes"}
+    if role is Role.NEIGHBOUR:
+        chosen |= {"leaving": "yes"}
     return {LABEL + key: value for key, value in chosen.items()}
 
 
@@ -415,7 +465,7 @@ def _service(
     if wanted.headless:
         body["clusterIP"] = "None"
     if wanted.selector is not None and not wanted.external_name:
-        chosen = {"role": str(Role.SERVER)} if not _any_role(wanted) else {}
+        chosen = {"role": str(wanted.role)} if not _any_role(wanted) else {}
         chosen |= {key: str(value) for key, value in wanted.selector}
         chosen |= {"rank": rank} if rank is not None else {}
         body["selector"] = {LABEL + key: value for key, value in chosen.items()}

@@ -3,7 +3,7 @@
 The layering rule, which ``tests/test_layers.py`` reads here and enforces: *a module
 imports only from layers below its own*; modules of one package may import each other.
 
-``model`` <- ``verdict``, ``manifests`` <- ``rules`` <- ``plan``, ``wire``
+``model`` <- ``verdict``, ``manifests`` <- ``rules``, ``policies`` <- ``plan``, ``wire``
 <- ``result``, ``access``, ``status`` <- ``report`` <- ``cluster``, ``localcluster``
 <- ``probing``, ``stage`` <- ``lab``, ``workbench`` <- ``plugin``, ``cli`` <- ``checks``
 
@@ -73,6 +73,10 @@ class Role(StrEnum):
     EDGE = "edge"  # everything unusual: hostPorts, init container, dnsPolicy None
     SPARE = "spare"  # made late and restarted; dnsPolicy Default
     UNREADY = "unready"  # runs, but never becomes ready
+    GUARDED = "guarded"  # policies isolate it for ingress, and for that alone
+    NEIGHBOUR = "neighbour"  # in the same namespace; no policy selects it
+    CONFINED = "confined"  # policies isolate it for egress; a namespace of its own
+    NEWCOMER = "newcomer"  # made after the policy that isolates it in both directions
     OUTSIDE = "outside"  # neither a Node nor a Pod
     API = "api"  # the API server, asked by the controller
 
@@ -103,6 +107,8 @@ class Op(StrEnum):
     """What a probe does. The first group runs in an agent, the second on the API."""
 
     CONNECT = "connect"  # connect (TCP) or exchange a datagram (UDP)
+    HOLD = "hold"  # connect by TCP, and keep the connection
+    RESUME = "resume"  # ask again over the connection that is kept
     BULK = "bulk"  # connect, then megabytes in each direction
     FULL_SIZE = "full-size"  # a datagram of exactly the path's MTU, DF set
     PING = "ping"  # an ICMP echo, and its reply from the address that was asked
@@ -182,6 +188,8 @@ class Spread(StrEnum):
     NODES = "every Node, and what is on it"
     ALL_NODES = "every Node, those included that take no probe Pods"
     OWN = "every Node, to itself"
+    RING = "every Node, to itself and to the next"
+    NEXT = "every Node, to the next"
     AT_FIRST = "the first Node only, and what is on it"
     AT_SECOND = "the second Node only, and what is on it"
     AT_OTHERS = "every Node but the first, and what is on it"
@@ -205,6 +213,7 @@ class Ask:
         count: how many times, as separate probes.
         min_nodes: Nodes without which it is not asked.
         timeout: a name in ``TIMEOUTS``.
+        blocked: no policy allows it, but one isolates an end of it.
 
     """
 
@@ -221,6 +230,7 @@ class Ask:
     count: int = 1
     min_nodes: int = 1
     timeout: str = "dead"
+    blocked: bool = False
 
 
 TIMEOUTS: Mapping[str, float] = {
@@ -345,27 +355,97 @@ class Control:
     several: bool = False
 
 
+Selector = tuple[tuple[str, str, tuple[str, ...]], ...]
+"""Requirements on labels, as (key, operator, values). The operators are those of
+matchExpressions, and ``=``, which makes it a matchLabels."""
+
+OUTSIDE = "outside"
+"""Stands, among ranges of addresses, for those of the outside."""
+
+
+@dataclass(frozen=True)
+class Peer:
+    """Whom a policy allows: Pods by labels, or ranges of addresses.
+
+    Attributes:
+        pods: podSelector; None for a peer without it.
+        namespaces: namespaceSelector; None for the policy's own namespace.
+        blocks: ranges, each an ipBlock; OUTSIDE stands for the outside's address.
+        but: what is excepted from them.
+
+    """
+
+    pods: Selector | None = None
+    namespaces: Selector | None = None
+    blocks: tuple[str, ...] = ()
+    but: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Allow:
+    """One rule of a policy: these peers at these ports.
+
+    Attributes:
+        peers: any of them; () for everybody.
+        ports: any of (protocol, number or name, endPort or 0); () for every port.
+
+    """
+
+    peers: tuple[Peer, ...] = ()
+    ports: tuple[tuple[Protocol, int | str, int], ...] = ()
+
+
+@dataclass(frozen=True)
+class Policy:
+    """A NetworkPolicy that rules ask for.
+
+    Attributes:
+        name: its name.
+        role: it selects the Pods of this role, in their namespace.
+        ingress, egress: what is allowed; None where it does not isolate.
+        all_pods: it selects by the empty selector.
+
+    """
+
+    name: str
+    role: Role
+    ingress: tuple[Allow, ...] | None = None
+    egress: tuple[Allow, ...] | None = None
+    all_pods: bool = False
+
+    @property
+    def names_outside(self) -> bool:
+        """Whether it can be made only once the outside's addresses are known."""
+        allowed = (*(self.ingress or ()), *(self.egress or ()))
+        peers = [peer for one in allowed for peer in one.peers]
+        return any(OUTSIDE in (*peer.blocks, *peer.but) for peer in peers)
+
+
 @dataclass(frozen=True)
 class Change:
     """Something done to the lab between two steps of a rule.
 
     Attributes:
-        kind: ``label`` (set a Pod's labels), ``create`` (make the Pod of a role),
-            ``restart`` (end a container's first process), ``terminate`` (delete a
-            Pod that takes its time to end) or ``delete`` (a Pod, at once);
-            ``serve`` (make a Service, or make it another one) or ``withdraw`` (it).
-        role: of the Pod.
+        kind: ``label`` (set Pods' labels), ``label namespace`` (those of the role's
+            namespace), ``create`` (make the Pods of a role), ``restart`` (end a
+            container's first process), ``terminate`` (delete a Pod that takes its
+            time to end) or ``delete`` (a Pod, at once); ``serve`` (make a Service, or
+            make it another one) or ``withdraw`` (it); ``apply`` (change a policy) or
+            ``revoke`` (it).
+        role: of the Pods.
         spread: on which Nodes: AT_FIRST, AT_SECOND or NODES.
-        labels: for ``label``: what to set; None removes.
+        labels: what to set; None removes.
         service: for ``serve`` and ``withdraw``.
+        policy: for ``apply`` and ``revoke``.
 
     """
 
     kind: str
     role: Role
-    spread: Spread
+    spread: Spread = Spread.NODES
     labels: tuple[tuple[str, str | None], ...] = ()
     service: Service | None = None
+    policy: Policy | None = None
 
 
 @dataclass(frozen=True)
@@ -391,6 +471,10 @@ class Step:
 BUDGETS: Mapping[str, float] = {
     # kube-proxy syncs within 1 s unless it is told otherwise; upstream waits 2 min.
     "programming": 10.0,
+    # Policies that were made before the Pods they select.
+    "enforcement": 5.0,
+    # Cilium waits for 5 s until a label that changed counts; upstream waits minutes.
+    "policy": 15.0,
     # A container is started again at once the first time; PLEG looks once a second.
     "restart": 20.0,
     # A name server may keep an answer for as long as its TTL says: 30 s by convention.
@@ -435,6 +519,7 @@ class Service:
         made_up: in those slices, this many addresses that nobody has.
         affinity_seconds: after which ClientIP affinity ends; 0 for the default.
         external_ip: has the address that the user gave as an externalIP.
+        role: whose Pods are behind it; it is in their namespace.
 
     """
 
@@ -450,6 +535,7 @@ class Service:
     made_up: int = 0
     affinity_seconds: int = 0
     external_ip: bool = False
+    role: Role = Role.SERVER
 
 
 @dataclass(frozen=True)
@@ -480,6 +566,7 @@ class Rule:
         mark: the pytest marker of its area.
         profile: the smallest profile that it is part of.
         services: the Services it needs.
+        policies: the NetworkPolicies it needs, made before the Pods they select.
         roles: Pods it needs beside those its probes name.
         needs: features without which it does not apply.
         option: what the user has to give, or it does not apply; "" for nothing.
@@ -502,6 +589,7 @@ class Rule:
     level: Level = Level.MUST
     profile: Profile = Profile.DEFAULT
     services: tuple[Service, ...] = ()
+    policies: tuple[Policy, ...] = ()
     roles: tuple[Role, ...] = ()
     needs: frozenset[Feature] = frozenset()
     option: str = ""
@@ -640,13 +728,14 @@ class Scene:
 
     Attributes:
         facts: what discovery found.
-        namespaces: "client", "server" and "host" to their names in this run.
+        namespaces: "client", "server", ... to their names in this run.
         pods: what runs, by role and Node.
         services: by name, those per Node with their rank appended.
         all_pod_addresses: (Node, "address owner") of every Pod in the cluster.
         ready_pods: names of our Pods that became ready.
         host_port: the hostPort of this run.
         outside: begins the command line of the agent outside; "" without one.
+        outside_addresses: its own addresses, towards the Nodes.
 
     """
 
@@ -658,6 +747,7 @@ class Scene:
     ready_pods: frozenset[str] = frozenset()
     host_port: int = 0
     outside: str = ""
+    outside_addresses: tuple[str, ...] = ()
 
     def rank(self, node: str) -> int:
         """Give the place of a Node, which labels carry; those left out come last."""

@@ -26,12 +26,13 @@ from pytest_k8snet.model import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from pytest_k8snet.model import (
         Ask,
         ClusterFacts,
         Control,
+        Policy,
         Rule,
         Service,
         Step,
@@ -92,15 +93,15 @@ def roles_of(rule: Rule) -> frozenset[Role]:
     changes = [change for step in rule.steps for change in step.changes]
     named = {a.source for a in asks} | {c.role for c in changes} | set(rule.roles)
     named |= {Role(a.to.name) for a in asks if a.to.kind is Kind.POD}
+    named |= {policy.role for policy in rule.policies}
     named |= {Role.EDGE for a in asks if a.to.kind is Kind.HOST_PORT}
     if any(a.op in THROUGH_THE_KUBELET for a in asks):
         named.add(Role.SERVER)
-    if any(_selects_servers(service) for service in rule.services):
-        named.add(Role.SERVER)
+    named |= {s.role for s in rule.services if _selects_its_role(s)}
     return frozenset(named)
 
 
-def _selects_servers(service: Service) -> bool:
+def _selects_its_role(service: Service) -> bool:
     return ("role", Role.UNREADY) not in (service.selector or ())
 
 
@@ -138,6 +139,23 @@ def nodes_of(spread: Spread, facts: ClusterFacts) -> list[str]:
     }.get(spread, names)
 
 
+def _ring(names: list[str]) -> list[tuple[str, str]]:
+    return [*zip(names, names, strict=True), *_next(names)]
+
+
+def _next(names: list[str]) -> list[tuple[str, str]]:
+    following = names[1:] + names[:1]
+    return [pair for pair in zip(names, following, strict=True) if len(names) > 1]
+
+
+PAIRED: Mapping[Spread, Callable[[list[str]], Iterable[tuple[str, str]]]] = {
+    Spread.PAIRS: lambda names: product(names, names),
+    Spread.RING: _ring,
+    Spread.NEXT: _next,
+}
+"""The spreads that go from Node to Node, with their pairs."""
+
+
 def resolves(rule: Rule) -> bool:
     """Whether a rule is about names, or gets to its targets by name."""
     asks = asks_of(rule)
@@ -149,8 +167,8 @@ def cells(ask: Ask, check: Check, facts: ClusterFacts) -> Iterator[tuple[str, st
     names = nodes_of(ask.spread, facts)
     if ask.source is Role.OUTSIDE:
         yield from (("", name) for name in names)
-    elif ask.spread is Spread.PAIRS:
-        for source, target in product(names, names):
+    elif ask.spread in PAIRED:
+        for source, target in PAIRED[ask.spread](names):
             kind = PathKind.SAME_NODE if source == target else PathKind.CROSS_NODE
             if check.path in (None, kind):
                 yield source, target
@@ -208,6 +226,7 @@ class Plan:
         skipped: (check, reason) of those that do not apply.
         roles: the parts to be played.
         services: the Services to be made, without repetition.
+        policies: the NetworkPolicies to be made, likewise.
 
     """
 
@@ -216,6 +235,7 @@ class Plan:
     skipped: tuple[tuple[Check, str], ...] = ()
     roles: frozenset[Role] = frozenset()
     services: tuple[Service, ...] = ()
+    policies: tuple[Policy, ...] = ()
 
     @property
     def late_roles(self) -> frozenset[Role]:
@@ -248,12 +268,14 @@ def make_plan(
             planned.append(plan_check(check, facts))
     rules = {p.check.rule.id: p.check.rule for p in planned}.values()
     services = {s.name: s for rule in rules for s in rule.services}
+    policies = {p.name: p for rule in rules for p in rule.policies}
     return Plan(
         facts=facts,
         checks=tuple(planned),
         skipped=tuple(skipped),
         roles=frozenset(role for rule in rules for role in roles_of(rule)),
         services=tuple(services.values()),
+        policies=tuple(policies.values()),
     )
 
 

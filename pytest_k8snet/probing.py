@@ -239,7 +239,8 @@ class Prober:
         one that does not conform, ``seconds`` is for how long it did not.
         """
         started = time.monotonic()
-        deadline = started + BUDGETS[step.budget] * scale
+        budget = BUDGETS[step.budget] * scale
+        deadline = started + budget
         streak = dict.fromkeys(probes, 0)
         since: dict[Probe, float] = {}
         conformed = dict.fromkeys(probes, 0.0)
@@ -247,6 +248,7 @@ class Prober:
         pending = set(probes)
         asked: dict[Future[Observation], Probe] = {}
         sent: dict[Probe, float] = {}
+        spoilt: dict[Probe, bool] = {}
         while pending:
             # Each cell at its own pace: dead ones must not hold up the others.
             free = pending.difference(asked.values())
@@ -257,7 +259,9 @@ class Prober:
             now = time.monotonic() - started
             for answer in done:
                 probe = asked.pop(answer)
-                seen = excused(answer.result(), self.starved_since(sent[probe]))
+                told = answer.result()
+                seen = excused(told, self.starved_since(sent[probe]))
+                spoilt[probe] = seen is not told and now < 2 * budget
                 silent = seen.outcome is Outcome.NOT_PROBED
                 if silent and streak[probe] and time.monotonic() < deadline:
                     # No news: what began to conform is neither surer nor refuted.
@@ -278,7 +282,8 @@ class Prober:
                 pending -= dead
             if time.monotonic() > deadline:
                 # Those that conform may finish what they began.
-                pending = {p for p in pending if p in since or p not in last}
+                unfinished = {p for p in pending if p in since or p not in last}
+                pending = unfinished | {p for p in pending if spoilt.get(p)}
             if pending:
                 time.sleep(PAUSE)
         return [last[p] for p in probes]

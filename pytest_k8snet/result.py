@@ -177,6 +177,8 @@ def describe(seen: Observation) -> str:
         got[0] += f" ({seen.detail})"
     if seen.answered_by:
         got.append(f"answered by {seen.answered_by}")
+        if seen.probe.ask.blocked:
+            got.append("should be blocked")
         if seen.may_answer and seen.answered_by not in seen.may_answer:
             got.append(f"should be {_some(seen.may_answer)}")
     if seen.peer and seen.source_addresses and seen.peer not in seen.source_addresses:
@@ -267,6 +269,7 @@ def reproduction(seen: Observation, scene: Scene) -> str:
     pod = scene.pod(probe.source.role, probe.source.node)
     address, _, port = seen.dialled.rpartition(" ")
     question = {
+        Op.HOLD: f"tcp {address} {port}",
         Op.CONNECT: f"{probe.protocol or 'tcp'} {address} {port}",
         Op.BULK: f"tcp {address} {port}",
         Op.FULL_SIZE: f"udp {address} {port} mtu",

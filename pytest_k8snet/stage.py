@@ -13,7 +13,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from pytest_k8snet import access, manifests
+from pytest_k8snet import access, manifests, policies
 from pytest_k8snet.cluster import apply
 from pytest_k8snet.cluster.channel import Channel, child_channel, exec_channel
 from pytest_k8snet.cluster.discover import family_of, pod_addresses
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from pytest_k8snet.cluster.api import Api
     from pytest_k8snet.manifests import LabSpec
-    from pytest_k8snet.model import Change, Service
+    from pytest_k8snet.model import Change, Policy, Service
     from pytest_k8snet.plan import Plan
 
 GRACE = 30
@@ -119,15 +119,16 @@ class Stage:
         base = (manifests.service_account, manifests.agent_config_map)
         apply.create_all(
             self._api,
-            [
-                (self._spec.namespace(k), make(self._spec))
-                for k in keys
-                for make in base
-            ],
+            [(self._spec.namespace(k), make(self._spec)) for k in keys for make in base]
+            # Before the Pods that they select.
+            + [self._policy(p) for p in self._plan.policies if not p.names_outside],
         )
+        for role in roles:
+            self._late[role] = Future()
+            self._late[role].set_result(None)
         pods = [item for role in sorted(roles) for item in self._pod_items(role)]
         services = [
-            (self._spec.namespace("server"), item)
+            (self._spec.namespace(manifests.NAMESPACE_OF[wanted.role]), item)
             for wanted in self._plan.services
             for item in manifests.services(self._spec, wanted, self._plan.facts)
         ]
@@ -140,9 +141,16 @@ class Stage:
     def _pod_items(self, role: Role) -> list[tuple[str, dict[str, Any]]]:
         namespace = self._spec.namespace(manifests.NAMESPACE_OF[role])
         return [
-            (namespace, manifests.pod(self._spec, role, rank, self._plan.facts))
+            (namespace, self._pod_item(role, rank))
             for rank in access.ranks(role, self._plan)
         ]
+
+    def _pod_item(self, role: Role, rank: int) -> dict[str, Any]:
+        first = ""
+        target = self.scene.pod(Role.CLIENT, self._node(rank))
+        if role is Role.NEWCOMER and target and target.addresses:
+            first = f"{target.addresses[0]} {target.ports['main/tcp']}"
+        return manifests.pod(self._spec, role, rank, self._plan.facts, first)
 
     def bring_up(self, roles: Iterable[Role]) -> None:
         """Wait for the Pods of these roles, and open their agents as they come.
@@ -239,9 +247,33 @@ class Stage:
         self._replace(outside=shlex.join(agent))
         argv = [*agent, "control", "--name", str(OUTSIDE)]
         try:
-            self.channels[OUTSIDE] = child_channel(argv, timeout=self._waits.connect)
+            channel = child_channel(argv, timeout=self._waits.connect)
         except ClusterError as error:
             self.problems[str(OUTSIDE)] = str(error)
+            return
+        self.channels[OUTSIDE] = channel
+        fact = {"op": "fact", "field": "source", "port": 9, "timeout": 2.0}
+        towards = self._plan.facts.nodes[0].addresses
+        replies = channel.submit([fact | {"address": a} for a in towards])
+        own = [a for r in replies for a in r.result().get("values", ())]
+        self._replace(outside_addresses=tuple(own))
+
+    def policies_of_others(self) -> list[dict[str, Any]]:
+        """List the NetworkPolicies in our namespaces that somebody else made there."""
+        mine = set(self.scene.namespaces.values())
+        path = "/apis/networking.k8s.io/v1/networkpolicies"
+        found = self._api.list(path, labelSelector=f"{manifests.RUN}!={self._spec.run}")
+        return [one for one in found if one["metadata"]["namespace"] in mine]
+
+    def make_outside_policies(self) -> None:
+        """Make the NetworkPolicies that name the outside's addresses."""
+        wanted = (p for p in self._plan.policies if p.names_outside)
+        apply.create_all(self._api, map(self._policy, wanted))
+
+    def _policy(self, policy: Policy) -> tuple[str, dict[str, Any]]:
+        namespace = self._spec.namespace(manifests.NAMESPACE_OF[policy.role])
+        outside = self.scene.outside_addresses
+        return namespace, policies.network_policy(self._spec, policy, outside)
 
     def make_slices(self) -> None:
         """Make the EndpointSlices of Services without selector, by hand."""
@@ -277,6 +309,13 @@ class Stage:
         if change.service is not None:
             self._change_service(change.service, withdraw=change.kind == "withdraw")
             return
+        if change.kind == "label namespace":
+            namespace = self._spec.namespace(manifests.NAMESPACE_OF[change.role])
+            self._label(f"{apply.CORE}/namespaces/{namespace}", dict(change.labels))
+            return
+        if change.policy is not None:
+            self._change_policy(change.kind, change.policy)
+            return
         spread = nodes_of(change.spread, self._plan.facts)
         found = [self.scene.pod(change.role, node) for node in spread]
         pods = [pod for pod in found if pod is not None]
@@ -284,7 +323,7 @@ class Stage:
             raise ClusterError(f"not every {change.role} runs")
         if change.kind == "label":
             for pod in pods:
-                self._label(pod, dict(change.labels))
+                self._label(path_of(pod), dict(change.labels))
         else:
             change_one = {
                 "restart": self._restart,
@@ -310,9 +349,17 @@ class Stage:
             raise
         done.set_result(None)
 
-    def _label(self, pod: PodState, labels: Mapping[str, str | None]) -> None:
+    def _label(self, path: str, labels: Mapping[str, str | None]) -> None:
         wanted = {manifests.LABEL + key: value for key, value in labels.items()}
-        self._api.patch(path_of(pod), {"metadata": {"labels": wanted}})
+        self._api.patch(path, {"metadata": {"labels": wanted}})
+
+    def _change_policy(self, kind: str, policy: Policy) -> None:
+        namespace, item = self._policy(policy)
+        path = f"{apply.collection(item, namespace)}/{policy.name}"
+        if kind == "revoke":
+            self._api.delete(path)
+        else:
+            self._api.patch(path, {"spec": item["spec"]})
 
     def _change_service(self, wanted: Service, *, withdraw: bool) -> None:
         """Make a Service or make it another one; or remove it."""

@@ -89,6 +89,11 @@ def is_silent(seen: Observation) -> bool:
     return seen.outcome in NO_ANSWER
 
 
+def is_as_allowed(seen: Observation) -> bool:
+    """Whether what policies allow was served, and what they do not was not."""
+    return is_silent(seen) if seen.probe.ask.blocked else is_connected(seen)
+
+
 def is_refused(seen: Observation) -> bool:
     """Whether the connection was refused, by a reset or an ICMP error."""
     return seen.outcome is Outcome.REFUSED
@@ -134,6 +139,7 @@ all_answered: Judge = each(is_answered)
 all_included: Judge = each(includes)
 all_refused: Judge = each(is_refused)
 all_silent: Judge = each(is_silent)
+all_as_allowed: Judge = each(is_as_allowed)
 all_unknown: Judge = each(is_unknown_name)
 source_preserved: Judge = each(keeps_source, applies=_connected)
 connected_and_source_preserved: Judge = each(

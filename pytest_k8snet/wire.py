@@ -192,7 +192,7 @@ def _node_address(probe: Probe, scene: Scene) -> str:
 
 
 def _dial_node_port(probe: Probe, scene: Scene) -> tuple[str, int]:
-    service = scene.service(probe.target.name)
+    service = scene.service(probe.target.name, probe.target.node)
     if service is None:
         raise Unresolved(f"Service {probe.target.name} does not exist")
     name = f"{probe.target.port}-{probe.protocol or Protocol.TCP}"

@@ -23,6 +23,7 @@ PLURALS = {
     "Service": "services",
     "Pod": "pods",
     "EndpointSlice": "endpointslices",
+    "NetworkPolicy": "networkpolicies",
 }
 # Given up on at once: waiting longer cannot help.
 HOPELESS = frozenset(

@@ -24,6 +24,7 @@ AREAS = {
     "rule4": "external to Service",
     "dns": "DNS",
     "control": "control plane",
+    "policy": "NetworkPolicy",
 }
 MOST_NAMED = 4
 MOST_LISTED = 12
@@ -154,6 +155,7 @@ def plan_text(plan: Plan, spec: LabSpec) -> str:
         f"Pods        {pods or 'none'}",
         f"image       {spec.image}",
         f"Services    {services or 'none'}",
+        f"policies    {', '.join(p.name for p in plan.policies) or 'none'}",
         f"time        about {access.seconds(plan):.0f} s, given the image",
         "permissions (apply them for a user who may do nothing else):",
         access.role_yaml(plan),
