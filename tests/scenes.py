@@ -11,6 +11,7 @@ from pytest_k8snet.model import (
     Actor,
     ClusterFacts,
     Family,
+    Feature,
     Node,
     Op,
     Outcome,
@@ -37,6 +38,13 @@ GIVEN = {
     "egress_port": "443",
     "upstream_name": "upstream.example",
     "external_ip": "203.0.113.10",
+}
+CONNECTS = {Op.CONNECT, Op.HOLD, Op.RESUME, Op.BULK, Op.FULL_SIZE, Op.TLS}
+SEEN_OF_ITSELF = {
+    "mtu": "1500",
+    "netns": "net:[4026531840]",
+    "first": "timed out",
+    "cluster-dns": "198.51.100.53",
 }
 DUAL = (Family.IPV4, Family.IPV6)
 POD_ROLES = tuple(manifests.NAMESPACE_OF)
@@ -66,6 +74,7 @@ def facts(
                 for rank in range(nodes)
             ),
             "families": families,
+            "features": frozenset(Feature),
             "dns_addresses": both("10.96.0.10", "fd00:96::a"),
             "dns_replicas": both("10.244.0.2", "fd00::2"),
             "api_addresses": both("10.96.0.1", "fd00:96::1"),
@@ -111,7 +120,7 @@ def scene(facts: ClusterFacts) -> Scene:
     ]
     return Scene(
         facts=facts,
-        namespaces={k: f"k8snet-r1-{k}" for k in ("client", "server", "host")},
+        namespaces={k: f"k8snet-r1-{k}" for k in manifests.NAMESPACES},
         pods={(p.role, p.node): p for p in pods},
         services={s.name: s for s in services},
         all_pod_addresses=tuple(
@@ -194,7 +203,7 @@ def reply_of(probe: Probe, on: Scene, *, rotate: bool = False) -> dict[str, Any]
     blank = observe(probe, {"outcome": Outcome.CONNECTED}, on)
     values = list(blank.expected)
     settings = dict(probe.ask.settings)
-    if probe.ask.op in {Op.CONNECT, Op.BULK, Op.FULL_SIZE, Op.TLS}:
+    if probe.ask.op in CONNECTS:
         may = blank.may_answer or ("",)
         own = of_family(blank.source_addresses, probe.family)
         return {
@@ -209,12 +218,8 @@ def reply_of(probe: Probe, on: Scene, *, rotate: bool = False) -> dict[str, Any]
             values = [
                 x for node, x in on.all_pod_addresses if node == probe.source.node
             ]
-        case "mtu", _:
-            values = ["1500"]
-        case "netns", _:
-            values = ["net:[4026531840]"]
-        case "cluster-dns", _:
-            values = ["198.51.100.53"]
+        case str(field), _ if field in SEEN_OF_ITSELF:
+            values = [SEEN_OF_ITSELF[field]]
         case "ndots", _:
             values = ["ndots:5", "trust-ad"]
         case "search-cluster", _:

@@ -34,8 +34,12 @@ def verbs(of: Plan) -> dict[str, set[str]]:
 def test_pods_are_counted_by_role() -> None:
     assert access.pods(plan_of(CLUSTER)) == {
         Role.CLIENT: 3,
+        Role.CONFINED: 3,
         Role.EDGE: 3,
+        Role.GUARDED: 3,
         Role.HOST: 3,
+        Role.NEIGHBOUR: 3,
+        Role.NEWCOMER: 3,
         Role.SERVER: 3,
         Role.SPARE: 3,
         Role.UNREADY: 1,
@@ -47,7 +51,9 @@ def test_only_the_namespaces_that_are_used_are_made() -> None:
     def names(of: Plan) -> list[str]:
         return [one.rpartition("-")[2] for one in access.namespaces(of, spec())]
 
-    assert names(plan_of(CLUSTER)) == ["client", "host", "server"]
+    every = ["client", "confined", "host", "policy", "server"]
+    assert names(plan_of(CLUSTER)) == every
+    assert names(plan("NP-DELETE")) == ["client", "policy"]
     assert names(plan("POD-TO-POD")) == ["client", "server"]
     assert names(plan("DNS-EXTERNAL-NAME")) == ["client", "server"]
     assert names(plan("NODE-READY")) == []
@@ -92,3 +98,18 @@ def test_the_cluster_role_is_yaml_that_kubectl_reads() -> None:
 
     assert role["kind"] == "ClusterRole"
     assert role["rules"] == access.rules(plan_of(CLUSTER))
+
+
+def test_policies_are_made_and_changed_only_by_a_plan_that_does_so() -> None:
+    def granted(rule: str) -> set[str]:
+        return verbs(plan(rule))["networkpolicies"]
+
+    # Those of others are looked for wherever policies are enforced.
+    assert granted("POD-TO-POD") == {"list"}
+    assert granted("NP-PORT") == {"create", "get", "list"}
+    assert granted("NP-UPDATE") == {"create", "get", "list", "patch"}
+    assert granted("NP-DELETE") == {"create", "delete", "get", "list"}
+    unpoliced = plan_of(facts(3, features=frozenset()))
+    assert "networkpolicies" not in verbs(unpoliced)
+    assert "patch" not in verbs(plan("NP-PORT"))["namespaces"]
+    assert "patch" in verbs(plan("NP-NAMESPACE-LABEL-CHANGE"))["namespaces"]

@@ -216,8 +216,9 @@ def test_every_selector_selects_what_the_rules_mean(name: str) -> None:
     wanted = made["spec"].get("selector")
     chosen = [
         f"{role}-{rank}"
-        for role in (Role.SERVER, Role.UNREADY)
-        for rank in range(6 if role is Role.SERVER else 1)
+        for role in NAMESPACE_OF
+        for rank in range(1 if role is Role.UNREADY else 6)
+        if NAMESPACE_OF[role] == NAMESPACE_OF[SERVICES[name].role]
         if wanted and wanted.items() <= pod(role, rank)["metadata"]["labels"].items()
     ]
 
@@ -240,6 +241,10 @@ def test_every_selector_selects_what_the_rules_mean(name: str) -> None:
         "leaving": [],
         "large": [],
         "larger": [],
+        "guarded": ["guarded-0"],
+        "guarded-outside": ["guarded-0"],
+        "neighbour": ["neighbour-0"],
+        "neighbour-outside": ["neighbour-0"],
     }
     assert chosen == expected.get(name, ["server-0"])
 

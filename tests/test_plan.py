@@ -135,11 +135,11 @@ def test_a_single_node_leaves_out_what_crosses_nodes_and_plans_the_rest() -> Non
 def test_a_feature_that_is_neither_claimed_nor_found_is_named() -> None:
     rule = replace(POD_TO_POD, needs=frozenset(Feature), families=())
 
-    (reason,) = set(reasons(checks([rule])).values())
+    plan = plan_of(facts(3, features=frozenset()), checks([rule]))
+    (reason,) = {why for _, why in plan.skipped}
     assert "the cluster is not dual-stack; no GatewayClass is accepted" in reason
     assert "no network plugin enforces NetworkPolicy" in reason
-    claimed = facts(3, features=frozenset(Feature))
-    assert plan_of(claimed, checks([rule])).skipped == ()
+    assert reasons(checks([rule])) == {}
 
 
 def test_without_host_network_no_such_pod_is_planned() -> None:
@@ -179,7 +179,7 @@ def test_parts_follow_from_targets_services_and_changes() -> None:
 
 
 def test_pods_that_a_change_makes_are_not_made_before() -> None:
-    assert plan_of(THREE).late_roles == {Role.SPARE}
+    assert plan_of(THREE).late_roles == {Role.SPARE, Role.NEWCOMER}
 
 
 def test_a_service_that_several_rules_need_is_made_once() -> None:
@@ -219,7 +219,8 @@ def test_a_profile_has_what_smaller_ones_have() -> None:
     )
 
     assert quick < default < full == {r.id for r in RULES}
-    assert {r.mark for r in RULES if r.id in quick} == {r.mark for r in RULES}
+    areas = {r.mark for r in RULES} - {"policy"}
+    assert {r.mark for r in RULES if r.id in quick} == areas
 
 
 def test_the_quick_profile_needs_the_fewest_pods() -> None:
@@ -240,3 +241,28 @@ def test_what_only_the_user_can_name_is_asked_only_then() -> None:
         "asked only with --k8snet-external-ip",
     }
     assert plan_of(facts(3, given=GIVEN), checks(wanted)).skipped == ()
+
+
+def test_a_ring_goes_from_every_node_to_itself_and_to_the_next() -> None:
+    assert set(asked(Spread.RING)) == {"aa", "bb", "cc", "ab", "bc", "ca"}
+    assert asked(Spread.RING, PathKind.SAME_NODE) == ["aa", "bb", "cc"]
+    assert asked(Spread.NEXT) == ["ab", "bc", "ca"]
+    assert asked(Spread.NEXT, PathKind.SAME_NODE) == []
+
+
+def test_a_single_node_has_no_next() -> None:
+    one = facts(1)
+    ask = Ask(Role.CLIENT, Op.CONNECT, Target(Kind.POD, Role.SERVER), Spread.RING)
+
+    found = [p.target.node for p in probes(ask, Check(POD_TO_POD), one)]
+
+    assert found == ["a"]
+    assert list(probes(replace(ask, spread=Spread.NEXT), Check(POD_TO_POD), one)) == []
+
+
+def test_policies_are_made_once_however_many_rules_need_them() -> None:
+    names = [policy.name for policy in plan_of(THREE).policies]
+
+    assert names
+    assert len(names) == len(set(names))
+    assert plan_of(THREE, checks([POD_TO_POD])).policies == ()

@@ -143,7 +143,8 @@ def test_colour_is_used_only_where_it_is_wanted() -> None:
 
 
 def test_the_plan_names_everything_that_would_be_made() -> None:
-    said = plan_text(plan_of(facts(2)), spec()).splitlines()
+    made = plan_of(facts(2), checks([r for r in RULES if r.mark != "policy"]))
+    said = plan_text(made, spec()).splitlines()
 
     assert said[1].endswith(" over 4 ordered pairs of Nodes")
     assert said[2] == ("namespaces  k8snet-r1-client, k8snet-r1-host, k8snet-r1-server")
@@ -160,6 +161,15 @@ def test_the_plan_of_little_says_that_it_is_little() -> None:
 
     assert "Pods        none\n" in said
     assert "Services    none\n" in said
+    assert "policies    none\n" in said
+
+
+def test_the_plan_names_the_policies_that_would_be_made() -> None:
+    rule = next(rule for rule in RULES if rule.id == "NP-ADDITIVE")
+
+    said = plan_text(plan_of(facts(2), checks([rule])), spec())
+
+    assert "policies    deny-ingress, union-friends, union-clients\n" in said
 
 
 # ------------------------------------------------------------------------ for programs

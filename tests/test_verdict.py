@@ -32,6 +32,7 @@ from pytest_k8snet.verdict import (
     every_backend,
     fair_share,
     improbable,
+    is_as_allowed,
     judged,
     none_lost,
     settled,
@@ -298,3 +299,15 @@ def test_a_step_conforms_as_its_ask_means() -> None:
     assert not as_asked(asked(Op.DNS, "poll", Outcome.NAME_NOT_FOUND))
     assert as_asked(asked(Op.DNS, "silence", Outcome.NAME_NOT_FOUND))
     assert not as_asked(asked(Op.DNS, "silence", Outcome.TIMED_OUT))
+
+
+def test_what_is_blocked_must_be_silent_and_all_else_must_answer() -> None:
+    (open_one,) = served_by("server@a")
+    ask = replace(open_one.probe.ask, blocked=True)
+    shut = replace(open_one, probe=replace(open_one.probe, ask=ask))
+
+    assert is_as_allowed(open_one)
+    assert not is_as_allowed(shut)
+    assert is_as_allowed(replace(shut, outcome=Outcome.TIMED_OUT))
+    assert not is_as_allowed(replace(open_one, outcome=Outcome.TIMED_OUT))
+    assert not is_as_allowed(replace(shut, outcome=Outcome.NOT_PROBED))

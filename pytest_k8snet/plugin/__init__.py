@@ -37,6 +37,7 @@ MARKERS = (
     "rule4: the outside reaches Services",
     "dns: the DNS conventions",
     "control: the paths of the control plane",
+    "policy: what a NetworkPolicy allows gets through, and nothing else",
 )
 
 

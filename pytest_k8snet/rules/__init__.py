@@ -13,6 +13,8 @@ from pytest_k8snet.rules import (
     pod_end,
     pod_network,
     pod_traffic,
+    policy,
+    policy_changes,
     service,
     service_variants,
 )
@@ -31,6 +33,8 @@ RULES: tuple[Rule, ...] = (
     *dns.RULES,
     *dns_service.RULES,
     *control_plane.RULES,
+    *policy.RULES,
+    *policy_changes.RULES,
 )
 
 __all__ = ["RULES"]
