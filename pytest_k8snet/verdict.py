@@ -10,7 +10,7 @@ import math
 from collections import Counter, defaultdict
 from typing import TYPE_CHECKING
 
-from pytest_k8snet.model import NO_ANSWER, Op, Outcome, Verdict
+from pytest_k8snet.model import NO_ANSWER, Family, Op, Outcome, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -82,6 +82,16 @@ def includes(seen: Observation) -> bool:
 def is_resolved(seen: Observation) -> bool:
     """Whether a name has some address."""
     return seen.outcome is Outcome.ANSWERED and bool(seen.values)
+
+
+def is_served(seen: Observation) -> bool:
+    """Whether somebody served it, the right one or not."""
+    return seen.outcome is Outcome.CONNECTED
+
+
+def is_lost_over_ipv6(seen: Observation) -> bool:
+    """Whether nothing came back, and it was IPv6."""
+    return seen.outcome is Outcome.TIMED_OUT and seen.probe.family is Family.IPV6
 
 
 def is_silent(seen: Observation) -> bool:

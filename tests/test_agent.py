@@ -402,7 +402,7 @@ def test_a_kernel_that_sends_no_echo_says_nothing_of_the_network(
     def forbidden(*_: object) -> None:
         raise PermissionError(errno.EACCES, "no")
 
-    monkeypatch.setattr(agent.socket, "socket", forbidden)
+    monkeypatch.setattr(socket, "socket", forbidden)
 
     assert ask("ping", address="127.0.0.1")["outcome"] == Outcome.UNSUPPORTED
 
@@ -472,10 +472,10 @@ def test_a_cut_answer_is_asked_for_again_by_stream(
 
     monkeypatch.setattr(agent, "ask_by_stream", by_stream)
     with answering(cut) as port:
-        fields = {"name": "x.example", "server": "127.0.0.1", "port": port}
-        first = ask("dns", **fields)
+        fields: dict[str, Any] = {"name": "x.example", "server": "127.0.0.1"}
+        first = ask("dns", port=port, **fields)
     with answering(cut) as port:
-        again = ask("dns", **fields | {"port": port, "whole": True})
+        again = ask("dns", port=port, whole=True, **fields)
 
     assert (first["detail"], again["detail"]) == ("TC", "")
 

@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from dataclasses import replace
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from scenes import DUAL, GIVEN, facts, plan_of, reply_of, scene, seen
@@ -287,7 +287,7 @@ def test_test_ids_are_unique_and_say_nothing_of_any_cluster() -> None:
 
 # ------------------------------------------------------------------- as they are judged
 
-EVERYTHING = {"features": frozenset(Feature), "given": GIVEN}
+EVERYTHING: dict[str, Any] = {"features": frozenset(Feature), "given": GIVEN}
 CLUSTERS = {
     "one-node": facts(1, **EVERYTHING),
     "two-nodes-ipv6": facts(2, (Family.IPV6,), **EVERYTHING),

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from pytest_k8snet.model import (
     Ask,
+    Deviation,
     Level,
     Op,
     Probe,
@@ -34,6 +35,7 @@ from pytest_k8snet.verdict import (
     all_connected,
     all_equal,
     is_connected,
+    is_lost_over_ipv6,
     none_lost,
     settled,
 )
@@ -85,6 +87,13 @@ POD_FRAGMENTS = Rule(
         ),
     ),
     judge=all_connected,
+    deviations=(
+        Deviation(
+            "Cilium",
+            "before 1.18 Cilium drops the fragments of IPv6: cilium/cilium#26292",
+            is_lost_over_ipv6,
+        ),
+    ),
     usually="a firewall or a security group that drops fragments",
 )
 

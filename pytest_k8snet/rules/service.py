@@ -8,11 +8,8 @@ from pytest_k8snet.model import (
     Ask,
     Change,
     Deviation,
-    Family,
     Kind,
-    Observation,
     Op,
-    Outcome,
     Profile,
     Role,
     Rule,
@@ -60,6 +57,8 @@ from pytest_k8snet.verdict import (
     all_silent,
     every_backend,
     is_connected,
+    is_lost_over_ipv6,
+    is_served,
     settled,
     source_preserved,
     sticks,
@@ -149,11 +148,6 @@ SERVICE_TARGET_PORT = Rule(
 )
 
 
-def is_served(seen: Observation) -> bool:
-    """Whether somebody served it, the right one or not."""
-    return seen.outcome is Outcome.CONNECTED
-
-
 SERVICE_TWO_PROTOCOLS = Rule(
     id="SERVICE-TWO-PROTOCOLS",
     requirement="TCP and UDP on one port number of a Service MUST be separate.",
@@ -216,11 +210,6 @@ SERVICE_SOURCE_PRESERVED = Rule(
     judge=source_preserved,
     usually="kube-proxy with a wrong clusterCIDR or masqueradeAll",
 )
-
-
-def is_lost_over_ipv6(seen: Observation) -> bool:
-    """Whether nothing came back, and it was IPv6."""
-    return seen.outcome is Outcome.TIMED_OUT and seen.probe.family is Family.IPV6
 
 
 SERVICE_HAIRPIN = Rule(

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pytest_k8snet.model import (
     Ask,
     Change,
+    Deviation,
     Family,
     Feature,
     Kind,
@@ -48,6 +49,7 @@ from pytest_k8snet.verdict import (
     changes,
     fair_share,
     is_connected,
+    is_served,
     settled,
 )
 
@@ -256,6 +258,14 @@ SERVICE_TRAFFIC_DISTRIBUTION = Rule(
         connect(Role.CLIENT, cluster_ip(NEAR_ONE), Spread.NODES, who=server_at(0)),
     ),
     judge=all_connected,
+    deviations=(
+        Deviation(
+            "Cilium",
+            "Cilium's own balancing looks at hints only with serviceTopology: "
+            "cilium/cilium#23837",
+            is_served,
+        ),
+    ),
     usually="EndpointSlices without hints, or a service proxy that ignores them",
 )
 

@@ -28,7 +28,8 @@ METRICS = {"name": "kube-dns", "port": 9153}
 FLANNEL = {"POD-FULL-SIZE", "POD-TO-HOST-NETWORK"}
 CILIUM = {
     *("POD-TO-HOST-NETWORK", "SERVICE-HAIRPIN"),
-    *("SERVICE-TWO-PROTOCOLS", "SERVICE-UDP-REMAP"),
+    *("SERVICE-TWO-PROTOCOLS", "SERVICE-UDP-REMAP", "SERVICE-TRAFFIC-DISTRIBUTION"),
+    *("POD-FRAGMENTS", "NP-END-PORT", "NP-SELF"),
 }
 """The rules that they are known not to keep; all others they do."""
 

@@ -157,6 +157,8 @@ def values(setting: Setting) -> dict[str, Any]:
         "healthChecking": False,
         "endpointHealthChecking": off,
         "l2NeighDiscovery": off,
+        # Else a label that changes counts only after five seconds.
+        "identityChangeGracePeriod": "1s",
         # It would want systemd.
         "sysctlfix": off,
     }
