@@ -21,7 +21,8 @@ def test_a_fault_is_seen_where_it_is_and_nowhere_else(
         run = suite.run()
 
     assert run.report, run.output
-    assert surprises(fault, run.report, suite.site) == []
+    found = surprises(fault, run.report, suite.site)
+    assert not found, "\n".join(found)
     assert run.exit_code == pytest.ExitCode.TESTS_FAILED
 
 

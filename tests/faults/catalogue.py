@@ -98,6 +98,7 @@ ROUTE_MISSING = Fault(
             (
                 *("POD-TO-HOST-NETWORK", "POD-TO-NODE-ADDRESS"),
                 *("NODEPORT-FROM-POD", "NODEPORT-HEALTH-CHECK"),
+                "SERVICE-TYPE-CHANGE",
             ),
             one_way(OTHER, ONE),
         ),
@@ -174,10 +175,8 @@ LARGE_PACKETS_LOST = Fault(
     inject=netfilter.large_packets_lost(OTHER, most=1400),
     red={
         **each(("POD-FULL-SIZE", "POD-BULK", "POD-FRAGMENTS"), crossing(OTHER)),
-        # What does not fit into a datagram comes by TCP, in segments of full size.
-        "DNS-LARGE": lambda ends: (
-            ends.source == OTHER and ends.dialled.startswith("name larger.")
-        ),
+        # By TCP, an answer comes in segments of full size.
+        "DNS-LARGE": resolved_on(OTHER),
     },
     may={"DNS-PTR": "the names of a Pod behind many Services are about that large"},
 )

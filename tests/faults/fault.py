@@ -21,11 +21,15 @@ Inject = Callable[[Site], AbstractContextManager[None]]
 SAMPLED = frozenset(
     {
         *("SERVICE-TARGET-PORT", "SERVICE-SELECTORLESS", "SERVICE-HEADLESS"),
-        *("SERVICE-TERMINATING-FALLBACK", "DNS-SERVICE"),
+        *("SERVICE-TERMINATING-FALLBACK", "DNS-SERVICE", "DNS-LARGE"),
     }
 )
-"""Rules that draw a backend for each of a few connections: of their cells that can
-fail some do not, by chance."""
+"""Rules that draw a backend for each of a few connections, or ask for something large
+and something larger: of their cells that can fail some do not."""
+
+
+ON_REQUEST = frozenset({"EGRESS-TARGET", "DNS-UPSTREAM", "SERVICE-EXTERNAL-IPS"})
+"""Rules that need a target which only the user can name, and here nobody does."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +69,7 @@ def surprises(fault: Fault, report: Report, site: Site) -> list[str]:
 
 
 def _of_check(fault: Fault, check: CheckDocument, site: Site) -> Iterator[str]:
-    if check.rule in fault.may:
+    if check.rule in fault.may or check.rule in ON_REQUEST:
         return
     # The same ends may be asked in several ways: one that fails is enough.
     failed: dict[Ends, bool] = {}
