@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from faults.ends import Cells, Ends
 from faults.site import Site
-from pytest_k8snet.model import Word
+from pytest_k8snet.model import Feature, Word
+from pytest_k8snet.rules import RULES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,8 +29,10 @@ SAMPLED = frozenset(
 and something larger: of their cells that can fail some do not."""
 
 
-ON_REQUEST = frozenset({"EGRESS-TARGET", "DNS-UPSTREAM", "SERVICE-EXTERNAL-IPS"})
-"""Rules that need a target which only the user can name, and here nobody does."""
+LEFT_OUT = frozenset(
+    rule.id for rule in RULES if rule.option or Feature.NETWORK_POLICY in rule.needs
+)
+"""Rules that need what only the user can name, or a network plugin with policies."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +72,7 @@ def surprises(fault: Fault, report: Report, site: Site) -> list[str]:
 
 
 def _of_check(fault: Fault, check: CheckDocument, site: Site) -> Iterator[str]:
-    if check.rule in fault.may or check.rule in ON_REQUEST:
+    if check.rule in fault.may or check.rule in LEFT_OUT:
         return
     # The same ends may be asked in several ways: one that fails is enough.
     failed: dict[Ends, bool] = {}
