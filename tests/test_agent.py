@@ -93,8 +93,10 @@ def listening(answer: Callable[[socket.socket], None]) -> Iterator[int]:
 
 
 @contextlib.contextmanager
-def answering(answer: Callable[[bytes], bytes], by: str = "") -> Iterator[int]:
-    """Answer UDP datagrams, from another address if BY is given."""
+def answering(
+    answer: Callable[[bytes], bytes], by: str = "", lost: int = 0
+) -> Iterator[int]:
+    """Answer a UDP datagram, from another address if BY is given, after LOST ones."""
     with contextlib.ExitStack() as stack:
         sock = stack.enter_context(socket.socket(type=socket.SOCK_DGRAM))
         sock.bind(("127.0.0.1", 0))
@@ -106,9 +108,10 @@ def answering(answer: Callable[[bytes], bytes], by: str = "") -> Iterator[int]:
 
         def serve() -> None:
             with contextlib.suppress(OSError):
+                for _ in range(lost):
+                    sock.recvfrom(65535)
                 data, client = sock.recvfrom(65535)
-                for _ in range(1):
-                    sender.sendto(answer(data), client)
+                sender.sendto(answer(data), client)
 
         thread = threading.Thread(target=serve)
         thread.start()
@@ -288,6 +291,26 @@ def test_an_answer_from_another_address_is_none_but_is_named() -> None:
         )
     assert seen["outcome"] == Outcome.TIMED_OUT
     assert seen["detail"] == f"an answer came from 127.0.0.3 port {port}"
+
+
+@pytest.mark.parametrize(
+    ("once", "outcome"), [(False, Outcome.ANSWERED), (True, Outcome.TIMED_OUT)]
+)
+def test_a_lost_datagram_is_sent_again_unless_loss_is_the_question(
+    monkeypatch: pytest.MonkeyPatch, once: bool, outcome: Outcome
+) -> None:
+    monkeypatch.setattr(agent, "RESEND", 0.05)
+
+    def empty(question: bytes) -> bytes:
+        return question[:2] + b"\x81\x80" + question[4:]
+
+    with answering(empty, lost=1) as port:
+        fields: dict[str, Any] = {"name": "x.example", "server": "127.0.0.1"}
+        seen = ask("dns", port=port, once=once, timeout=0.5, **fields)
+        if once:  # let the server end
+            ask("dns", port=port, once=True, timeout=0.5, **fields)
+
+    assert seen["outcome"] == outcome
 
 
 def test_a_reset_is_told_from_silence() -> None:

@@ -44,6 +44,7 @@ WORKERS = 512
 LINE = 65536
 BLOCK = 65536
 NO_PROGRESS = 4.0  # ARP gives up after 3.1 s: below that a dead hop looks like a drop
+RESEND = 1.0  # seconds after which a datagram without an answer is sent again
 IDLE_CLIENT = 90.0
 FIRST = 1.0  # seconds for which a container that was just started keeps dialling
 MAX_BULK = 256 << 20
@@ -643,7 +644,10 @@ def exchange(
     accept: Callable[[bytes], Any | None],
     df: bool = False,
 ) -> Any:
-    """Send one datagram and wait for the answer that ACCEPT takes.
+    """Send a datagram and wait for the answer that ACCEPT takes.
+
+    A datagram may get lost without anything being broken: unless the request says
+    ``once`` it is sent again, as every resolver does.
 
     The socket is bound but not connected: an answer from another address, the mark
     of an address translation that was not undone, is then seen, and named.
@@ -664,16 +668,21 @@ def exchange(
             sock.sendto(payload, (address, port))
             probe.phase("receive")
             while True:
-                sock.settimeout(probe.left())
-                data, sender = sock.recvfrom(65535)
+                sock.settimeout(probe.left(RESEND))
+                try:
+                    data, sender = sock.recvfrom(65535)
+                except TimedOut:
+                    if not probe.request.get("once"):
+                        sock.sendto(payload, (address, port))
+                    continue
                 if sender[1] != port or not same_address(sender[0], address):
                     strays.append(f"{plain(sender[0])} port {sender[1]}")
                     continue
                 found = accept(data)
                 if found is not None:
                     return found
-        except (Stop, *TimedOut) as error:
-            if strays and (isinstance(error, TimedOut) or error.outcome == TIMED_OUT):
+        except Stop as stop:
+            if strays and stop.outcome == TIMED_OUT:
                 why = f"an answer came from {strays[0]}"
                 raise Stop(TIMED_OUT, why) from None
             raise

@@ -109,7 +109,13 @@ POD_LOSS = Rule(
     paths=PATHS,
     provided=(serves(Role.SERVER),),
     probes=(
-        connect(Role.CLIENT, pod(Role.SERVER), protocol=Protocol.UDP, count=DATAGRAMS),
+        connect(
+            Role.CLIENT,
+            pod(Role.SERVER),
+            protocol=Protocol.UDP,
+            settings=(("once", True),),
+            count=DATAGRAMS,
+        ),
     ),
     judge=none_lost,
     usually="a bad or overloaded link, a full conntrack table, or a policer",
