@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import re
-import signal
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,14 +29,6 @@ CLUSTERS = Path(__file__).parents[2] / "clusters"
 PREFIX = "tests"
 NAME = f"{PREFIX}-{os.getpid()}"
 OF_A_SESSION = re.compile(rf"{PREFIX}-(\d+)(-other)?")
-
-
-@pytest.fixture(scope="session", autouse=True)
-def ctrl_c_counts() -> Iterator[None]:
-    """Have what we start hear Ctrl-C: a shell has its background jobs ignore it."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
 
 
 @contextmanager
