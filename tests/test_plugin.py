@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from fake_api import FakeApi, Server, node
+from interruptible import ctrl_c_counts  # noqa: F401 - for every test
 
 from pytest_k8snet.manifests import EXPIRES, MANAGED_BY, RUN, US
 from pytest_k8snet.model import Profile

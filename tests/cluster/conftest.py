@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from faults import Site
+from interruptible import ctrl_c_counts  # noqa: F401 - for every test
 from shipped_suite import Suite
 
 from pytest_k8snet import localcluster

@@ -1,4 +1,4 @@
-"""What every test session needs, with clusters or without."""
+"""Makes Ctrl-C count for what the tests start."""
 
 from __future__ import annotations
 
