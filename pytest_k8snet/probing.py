@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from pytest_k8snet import wire
-from pytest_k8snet.cluster.errors import ClusterError
+from pytest_k8snet.cluster.errors import ClusterError, Unreachable
 from pytest_k8snet.model import (
     BUDGETS,
     TIMEOUTS,
@@ -333,7 +333,13 @@ def _proxy(api: Api, probe: Probe, scene: Scene) -> list[str]:
         port: int | str = scene.pods[Role.SERVER, probe.source.node].ports["main/tcp"]
     else:
         name, port = f"server-{scene.rank(probe.source.node)}", "main-tcp"
-    said = api.text(f"/api/v1/namespaces/{namespace}/{what}/{name}:{port}/proxy/")
+    path = f"/api/v1/namespaces/{namespace}/{what}/{name}:{port}/proxy/"
+    patience = TIMEOUTS["dead"]
+    try:
+        said = api.text(path, within=patience)
+    except Unreachable:
+        why = f"the API server got no answer from {name} within {patience:g} s"
+        raise ClusterError(why) from None
     try:
         return [str(json.loads(said)["who"])]
     except (ValueError, KeyError, TypeError):

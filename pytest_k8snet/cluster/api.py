@@ -166,9 +166,10 @@ class Api:
         with suppress(NotFound):
             self._json("DELETE", path, query)
 
-    def text(self, path: str, **query: object) -> str:
-        """Read what is not JSON, such as logs."""
-        return self._send("GET", path, query).data.decode("utf-8", "replace")
+    def text(self, path: str, *, within: float | None = None, **query: object) -> str:
+        """Read what is not JSON, such as logs; WITHIN some seconds, if not as usual."""
+        response = self._send("GET", path, query, within=within)
+        return response.data.decode("utf-8", "replace")
 
     def watch(
         self, path: str, *, timeout: float, **query: object
@@ -338,6 +339,7 @@ class Api:
         body: Mapping[str, Any] | None = None,
         verb: str = "",
         read: float | None = None,
+        within: float | None = None,
     ) -> urllib3.BaseHTTPResponse:
         """Send a request, again where that is safe; give a good response or raise.
 
@@ -348,9 +350,10 @@ class Api:
             body: sent as JSON.
             verb: the RBAC verb, where the method does not say it.
             read: for a stream: seconds between two pieces; its body is not read here.
+            within: seconds that it may take, retries included, if not as usual.
 
         """
-        end = time.monotonic() + self._timeout
+        end = time.monotonic() + (within or self._timeout)
         verb = verb or VERBS[method]
         broken = busy = 0
         while True:
