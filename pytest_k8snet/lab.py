@@ -10,12 +10,12 @@ import threading
 import time
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed, wait
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from pytest_k8snet import manifests
 from pytest_k8snet.cluster.errors import ClusterError
-from pytest_k8snet.model import Feature, Kind, Op, Role, Word
+from pytest_k8snet.model import Feature, Role, Word
 from pytest_k8snet.plan import roles_of
 from pytest_k8snet.policies import allows_nothing, interference
 from pytest_k8snet.probing import Prober
@@ -27,14 +27,17 @@ from pytest_k8snet.result import (
     inconclusive,
     not_applicable,
 )
-from pytest_k8snet.stage import Stage, Waits, summarize
-from pytest_k8snet.verdict import (
-    all_refused,
-    all_silent,
-    all_unknown,
-    includes,
-    is_connected,
+from pytest_k8snet.schedule import (
+    HEAVY,
+    POLICED,
+    SLOW,
+    asked,
+    changed_roles,
+    gate,
+    is_quick,
+    roughness,
 )
+from pytest_k8snet.stage import Stage, Waits, summarize
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -44,16 +47,8 @@ if TYPE_CHECKING:
     from pytest_k8snet.model import Check, Observation, Probe
     from pytest_k8snet.plan import CheckPlan, Plan
 
-EXPECT_SILENCE = (all_silent, all_refused, all_unknown)
-HEAVY = frozenset({Op.BULK, Op.FULL_SIZE})
-SLOW = frozenset({Role.EDGE})
-"""Roles whose Pods take longer to start: made later, while other probes wait."""
-
 HEAD_START = 1.0
 """Seconds that probes have before heavy transfers begin beside them."""
-
-POLICED = frozenset({Role.GUARDED, Role.NEIGHBOUR, Role.CONFINED, Role.NEWCOMER})
-"""Roles that only policy rules need: their Pods, too, are made while others wait."""
 
 ROUNDS = 4
 """How often a probe is sent, at most, on a machine too busy to run the agents."""
@@ -215,7 +210,7 @@ class Lab:
         made = ""
         early = {r for r in self.plan.roles if r in manifests.NAMESPACE_OF}
         early -= self.plan.late_roles | SLOW
-        if any(_is_quick(c) for c in self.plan.checks):
+        if any(is_quick(c) for c in self.plan.checks):
             early -= POLICED
         with self._phase("create", lambda: f"made {made}"):
             made = self._stage.lay_out(early)
@@ -251,10 +246,10 @@ class Lab:
         once = [c for c in self.plan.checks if not c.check.rule.steps]
         slow = [c for c in once if roles_of(c.check.rule) & SLOW]
         policed = [c for c in once if roles_of(c.check.rule) & POLICED]
-        quick = [c for c in once if _is_quick(c)]
+        quick = [c for c in once if is_quick(c)]
         with ThreadPoolExecutor(len(changing) + 2) as pool:
             # What has to be made or restarted takes longest: it begins at once.
-            early = [c for c in changing if _changed_roles(c)]
+            early = [c for c in changing if changed_roles(c)]
             others = self._watch_changes(early, pool)
             others.append(pool.submit(self._second_wave, slow))
             others.append(pool.submit(self._policy_wave, policed))
@@ -291,7 +286,7 @@ class Lab:
         held = dict.fromkeys((c.check.id for c in policed), 1)
         pending, improved = list(policed), time.monotonic()
         while pending:
-            seen = self._seen(p for plan in pending for p in _asked(plan))
+            seen = self._seen(p for plan in pending for p in asked(plan))
             results = {c.check.id: self._concluded(c, seen) for c in pending}
             good = {i for i, r in results.items() if r.word in HOLDS}
             first = set(held.values()) == {1}
@@ -331,7 +326,7 @@ class Lab:
 
         What waits for the dead does not hold them up.
         """
-        everything = [p for plan in planned for p in _asked(plan)]
+        everything = [p for plan in planned for p in asked(plan)]
         light = [p for p in everything if p.ask.op not in HEAVY]
         heavy = [p for p in everything if p.ask.op in HEAVY]
         with ThreadPoolExecutor(2) as pool:
@@ -378,12 +373,12 @@ class Lab:
         What leaves less of a role's Pods waits for what needs more of them.
         """
         started: list[tuple[CheckPlan, Future[None]]] = []
-        for plan in sorted(changing, key=_roughness):
+        for plan in sorted(changing, key=roughness):
             before = [
                 done
                 for other, done in started
-                if _roughness(other) < _roughness(plan)
-                and _changed_roles(other) & _changed_roles(plan)
+                if roughness(other) < roughness(plan)
+                and changed_roles(other) & changed_roles(plan)
             ]
             started.append((plan, pool.submit(self._watch, plan, before)))
         return [done for _, done in started]
@@ -416,49 +411,3 @@ class Lab:
             one if one.probe.ask.blocked else excused(one, starved) for one in seen
         )
         return conclude(plan.check, controls, judged, self._stage.scene)
-
-
-def gate(
-    planned: Iterable[CheckPlan],
-) -> dict[Probe, Callable[[Observation], bool]]:
-    """Give what has to work before anything is judged, each with when it does."""
-    wanted: dict[Probe, Callable[[Observation], bool]] = {}
-    for plan in planned:
-        if plan.check.rule.judge in EXPECT_SILENCE:
-            continue
-        for probe in plan.probes:
-            if probe.number or probe.ask.timeout == "silence":
-                continue
-            if probe.ask.op is Op.CONNECT and probe.target.kind is not Kind.LOOPBACK:
-                wanted[_polled(probe)] = is_connected
-            elif probe.ask.op in {Op.DNS, Op.LOOKUP}:
-                wanted[_polled(probe)] = includes
-    return wanted
-
-
-def _asked(plan: CheckPlan) -> list[Probe]:
-    return [*plan.probes, *(p for _, probes in plan.controls for p in probes)]
-
-
-def _polled(probe: Probe) -> Probe:
-    return replace(probe, ask=replace(probe.ask, timeout="poll"))
-
-
-def _changed_roles(plan: CheckPlan) -> set[Role]:
-    return {c.role for step, _ in plan.steps for c in step.changes if c.service is None}
-
-
-ROUGH = ("restart", "terminate", "delete", "revoke")
-"""The changes after which others find less of a Pod, the gentlest first."""
-
-
-def _roughness(plan: CheckPlan) -> int:
-    kinds = {c.kind for step, _ in plan.steps for c in step.changes}
-    return max((n for n, kind in enumerate(ROUGH, 1) if kind in kinds), default=0)
-
-
-def _is_quick(plan: CheckPlan) -> bool:
-    """Whether a check is asked once, of Pods that are made at the start."""
-    return not plan.check.rule.steps and not roles_of(plan.check.rule) & (
-        SLOW | POLICED
-    )

@@ -4,8 +4,9 @@ The layering rule, which ``tests/test_layers.py`` reads here and enforces: *a mo
 imports only from layers below its own*; modules of one package may import each other.
 
 ``model`` <- ``verdict``, ``manifests`` <- ``rules``, ``policies`` <- ``plan``, ``wire``
-<- ``result``, ``access``, ``status`` <- ``report`` <- ``cluster``, ``localcluster``
-<- ``probing``, ``stage`` <- ``lab``, ``workbench`` <- ``plugin``, ``cli`` <- ``checks``
+<- ``result``, ``access``, ``status``, ``schedule`` <- ``report``
+<- ``cluster``, ``localcluster`` <- ``probing``, ``stage`` <- ``lab``, ``workbench``
+<- ``plugin``, ``cli`` <- ``checks``
 
 ``agent`` stands aside: one file of standard library that runs in the Pod.
 """

@@ -1099,6 +1099,7 @@ def test_a_connection_that_is_kept_is_asked_again(tmp_path: Path) -> None:
         server.process.kill()
         server.process.wait()
         after = ask("resume", **to)
+    agent.HELD.popitem()[1].close()
 
     assert before["outcome"] == Outcome.NOT_PROBED
     assert (kept["outcome"], kept["who"]) == (Outcome.CONNECTED, server.name)

@@ -1,0 +1,81 @@
+"""When each check has its turn, and what has to work before. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from pytest_k8snet.model import Kind, Op, Role
+from pytest_k8snet.plan import roles_of
+from pytest_k8snet.verdict import (
+    all_refused,
+    all_silent,
+    all_unknown,
+    includes,
+    is_connected,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from pytest_k8snet.model import Observation, Probe
+    from pytest_k8snet.plan import CheckPlan
+
+EXPECT_SILENCE = (all_silent, all_refused, all_unknown)
+HEAVY = frozenset({Op.BULK, Op.FULL_SIZE})
+"""Transfers: they begin after the rest, which they would slow down."""
+
+SLOW = frozenset({Role.EDGE})
+"""Roles whose Pods take longer to start: made later, while other probes wait."""
+
+POLICED = frozenset({Role.GUARDED, Role.NEIGHBOUR, Role.CONFINED, Role.NEWCOMER})
+"""Roles that only policy rules need: their Pods, too, are made while others wait."""
+
+
+def gate(
+    planned: Iterable[CheckPlan],
+) -> dict[Probe, Callable[[Observation], bool]]:
+    """Give what has to work before anything is judged, each with when it does."""
+    wanted: dict[Probe, Callable[[Observation], bool]] = {}
+    for plan in planned:
+        if plan.check.rule.judge in EXPECT_SILENCE:
+            continue
+        for probe in plan.probes:
+            if probe.number or probe.ask.timeout == "silence":
+                continue
+            if probe.ask.op is Op.CONNECT and probe.target.kind is not Kind.LOOPBACK:
+                wanted[_polled(probe)] = is_connected
+            elif probe.ask.op in {Op.DNS, Op.LOOKUP}:
+                wanted[_polled(probe)] = includes
+    return wanted
+
+
+def asked(plan: CheckPlan) -> list[Probe]:
+    """Give every probe of a check that is asked once, its controls' included."""
+    return [*plan.probes, *(p for _, probes in plan.controls for p in probes)]
+
+
+def _polled(probe: Probe) -> Probe:
+    return replace(probe, ask=replace(probe.ask, timeout="poll"))
+
+
+def changed_roles(plan: CheckPlan) -> set[Role]:
+    """Give the roles whose Pods a check changes."""
+    return {c.role for step, _ in plan.steps for c in step.changes if c.service is None}
+
+
+ROUGH = ("restart", "terminate", "delete", "revoke")
+"""The changes after which others find less of a Pod, the gentlest first."""
+
+
+def roughness(plan: CheckPlan) -> int:
+    """Give how little a check's changes leave for others; 0 for all of it."""
+    kinds = {c.kind for step, _ in plan.steps for c in step.changes}
+    return max((n for n, kind in enumerate(ROUGH, 1) if kind in kinds), default=0)
+
+
+def is_quick(plan: CheckPlan) -> bool:
+    """Whether a check is asked once, of Pods that are made at the start."""
+    return not plan.check.rule.steps and not roles_of(plan.check.rule) & (
+        SLOW | POLICED
+    )
