@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import replace
@@ -69,9 +70,11 @@ class Prober:
         self._pool = ThreadPoolExecutor(API_WORKERS, thread_name_prefix="k8snet api")
         self.sent = 0
         self._cut_off: frozenset[Ends] = frozenset()
+        self._closed = threading.Event()
 
     def close(self) -> None:
-        """Stop asking the API server."""
+        """Stop asking, and waiting for what cannot come any more."""
+        self._closed.set()
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     def ask(self, probes: Iterable[Probe]) -> dict[Probe, Future[Observation]]:
@@ -189,7 +192,7 @@ class Prober:
             pending = {o.probe: wanted[o.probe] for o in late}
             if not pending or all(map(self.is_cut_off, late)):
                 break
-            if time.monotonic() - improved > patience:
+            if time.monotonic() - improved > patience or self._closed.is_set():
                 break
             time.sleep(PAUSE)
         missing = [o for o in last if o.probe in pending]
@@ -280,6 +283,8 @@ class Prober:
             if now > TIMEOUTS["dead"] * scale:
                 dead = {p for p in pending if p in last and self.is_cut_off(last[p])}
                 pending -= dead
+            if self._closed.is_set():
+                pending = {p for p in pending if p not in last}
             if time.monotonic() > deadline:
                 # Those that conform may finish what they began.
                 unfinished = {p for p in pending if p in since or p not in last}

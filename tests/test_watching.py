@@ -153,3 +153,16 @@ def test_a_cell_that_is_cut_off_has_the_time_of_one_attempt() -> None:
 
     assert seen.outcome is Outcome.TIMED_OUT
     assert prober.asked == [dead]
+
+
+def test_who_is_stopped_waits_for_nothing_any_more() -> None:
+    prober = Scripted()
+    step = Step(asks=(ASK,), until=is_connected)
+    prober.close()
+
+    _, missing = prober.until_settled({DEAD: is_connected}, patience=60.0)
+    (seen,) = prober.watch_change(step, [DEAD])
+
+    assert [one.probe for one in missing] == [DEAD]
+    assert seen.outcome is Outcome.TIMED_OUT
+    assert prober.asked == [DEAD, DEAD]
