@@ -38,6 +38,7 @@ from pytest_k8snet.schedule import (
     roughness,
 )
 from pytest_k8snet.stage import Stage, Waits, summarize
+from pytest_k8snet.verdict import all_refused
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -247,7 +248,7 @@ class Lab:
         slow = [c for c in once if roles_of(c.check.rule) & SLOW]
         policed = [c for c in once if roles_of(c.check.rule) & POLICED]
         quick = [c for c in once if is_quick(c)]
-        with ThreadPoolExecutor(len(changing) + 2) as pool:
+        with ThreadPoolExecutor(len(changing) + 3) as pool:
             # What has to be made or restarted takes longest: it begins at once.
             early = [c for c in changing if changed_roles(c)]
             others = self._watch_changes(early, pool)
@@ -256,7 +257,11 @@ class Lab:
             self._settle(quick)
             self.ready.set()
             with self._phase("probe", lambda: f"sent {self.probes_sent} probes"):
-                self._ask_once(quick)
+                refused = [c for c in quick if c.check.rule.judge is all_refused]
+                others.append(
+                    pool.submit(self._ask_once, [c for c in quick if c not in refused])
+                )
+                self._ask_once(refused)
                 # A new Service refuses at first, and a Node refuses only so often
                 # each second: until here, others count on being refused.
                 others += self._watch_changes(

@@ -25,7 +25,14 @@ from pytest_k8snet.result import excused
 from pytest_k8snet.status import STATUS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import (
+        Callable,
+        Collection,
+        Iterable,
+        Iterator,
+        Mapping,
+        Sequence,
+    )
 
     from pytest_k8snet.cluster.api import Api
     from pytest_k8snet.cluster.channel import Channel
@@ -181,22 +188,47 @@ class Prober:
         """
         started = improved = time.monotonic()
         pending = dict(wanted)
-        last: list[Observation] = []
-        while pending:
-            answers = self.ask(pending)
-            wait(answers.values())
-            last = [a.result() for a in answers.values()]
-            late = [o for o in last if not wanted[o.probe](o)]
-            if len(late) < len(pending) * (1 - PROGRESS):
-                improved = time.monotonic()
-            pending = {o.probe: wanted[o.probe] for o in late}
-            if not pending or all(map(self.is_cut_off, late)):
+        level = len(pending)
+        last: dict[Probe, Observation] = {}
+        for answered in self._again(pending):
+            last |= {seen.probe: seen for seen, _ in answered}
+            for seen, _ in answered:
+                if wanted[seen.probe](seen):
+                    pending.pop(seen.probe, None)
+            if len(pending) < level * (1 - PROGRESS):
+                level, improved = len(pending), time.monotonic()
+            if not last.keys() >= pending.keys():
+                continue
+            if all(self.is_cut_off(last[probe]) for probe in pending):
                 break
             if time.monotonic() - improved > patience or self._closed.is_set():
                 break
-            time.sleep(PAUSE)
-        missing = [o for o in last if o.probe in pending]
+        missing = [last[probe] for probe in pending]
         return time.monotonic() - started, missing
+
+    def _again(
+        self, pending: Collection[Probe]
+    ) -> Iterator[list[tuple[Observation, float]]]:
+        """Ask every cell again as soon as it was answered, while it is pending.
+
+        Each at its own pace: dead ones must not hold up the others. Whoever iterates
+        takes out of ``pending`` what is done.
+
+        Yields:
+            what was answered meanwhile, each with when it was sent, on the monotonic
+            clock.
+
+        """
+        asked: dict[Future[Observation], tuple[Probe, float]] = {}
+        while pending:
+            waiting = {probe for probe, _ in asked.values()}
+            answers = self.ask(p for p in pending if p not in waiting)
+            sent = time.monotonic()
+            asked |= {answer: (probe, sent) for probe, answer in answers.items()}
+            done, _ = wait(asked, return_when=FIRST_COMPLETED)
+            yield [(answer.result(), asked.pop(answer)[1]) for answer in done]
+            if pending:
+                time.sleep(PAUSE)
 
     def note_cut_off(
         self, asked: Iterable[Probe], missing: Iterable[Observation]
@@ -248,22 +280,13 @@ class Prober:
         since: dict[Probe, float] = {}
         conformed = dict.fromkeys(probes, 0.0)
         last: dict[Probe, Observation] = {}
-        pending = set(probes)
-        asked: dict[Future[Observation], Probe] = {}
-        sent: dict[Probe, float] = {}
+        pending = dict.fromkeys(probes)
         spoilt: dict[Probe, bool] = {}
-        while pending:
-            # Each cell at its own pace: dead ones must not hold up the others.
-            free = pending.difference(asked.values())
-            answers = self.ask(p for p in probes if p in free)
-            asked |= {answer: probe for probe, answer in answers.items()}
-            sent |= dict.fromkeys(answers, time.monotonic())
-            done, _ = wait(asked, return_when=FIRST_COMPLETED)
+        for answered in self._again(pending):
             now = time.monotonic() - started
-            for answer in done:
-                probe = asked.pop(answer)
-                told = answer.result()
-                seen = excused(told, self.starved_since(sent[probe]))
+            for told, sent in answered:
+                probe = told.probe
+                seen = excused(told, self.starved_since(sent))
                 spoilt[probe] = seen is not told and now < 2 * budget
                 silent = seen.outcome is Outcome.NOT_PROBED
                 if silent and streak[probe] and time.monotonic() < deadline:
@@ -279,18 +302,15 @@ class Prober:
                     streak[probe] = 0
                 last[probe] = replace(seen, after=since.get(probe, now))
                 if streak[probe] >= step.consecutive:
-                    pending.discard(probe)
-            if now > TIMEOUTS["dead"] * scale:
-                dead = {p for p in pending if p in last and self.is_cut_off(last[p])}
-                pending -= dead
-            if self._closed.is_set():
-                pending = {p for p in pending if p not in last}
-            if time.monotonic() > deadline:
+                    pending.pop(probe, None)
+            attempted = now > TIMEOUTS["dead"] * scale
+            over = time.monotonic() > deadline
+            for probe in [p for p in pending if p in last]:
                 # Those that conform may finish what they began.
-                unfinished = {p for p in pending if p in since or p not in last}
-                pending = unfinished | {p for p in pending if spoilt.get(p)}
-            if pending:
-                time.sleep(PAUSE)
+                finished = probe not in since and not spoilt.get(probe)
+                dead = attempted and self.is_cut_off(last[probe])
+                if dead or (over and finished) or self._closed.is_set():
+                    del pending[probe]
         return [last[p] for p in probes]
 
 
