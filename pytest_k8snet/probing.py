@@ -307,9 +307,9 @@ class Prober:
             over = time.monotonic() > deadline
             for probe in [p for p in pending if p in last]:
                 # Those that conform may finish what they began.
-                finished = probe not in since and not spoilt.get(probe)
-                dead = attempted and self.is_cut_off(last[probe])
-                if dead or (over and finished) or self._closed.is_set():
+                hopeless = attempted and self.is_cut_off(last[probe])
+                given_up = (over and probe not in since) or hopeless
+                if (given_up and not spoilt.get(probe)) or self._closed.is_set():
                     del pending[probe]
         return [last[p] for p in probes]
 

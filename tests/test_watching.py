@@ -155,6 +155,25 @@ def test_a_cell_that_is_cut_off_has_the_time_of_one_attempt() -> None:
     assert prober.asked == [dead]
 
 
+def test_an_attempt_that_a_starved_machine_spoilt_is_made_again() -> None:
+    starved = iter([{"a": 1.0}])
+
+    class Starved(Scripted):
+        def starved_since(self, since: float) -> dict[str, float]:
+            del since
+            return next(starved, {})
+
+    prober = Starved()
+    dead = cell("b")
+    prober.note_cut_off([dead], [unanswered(dead)])
+
+    (seen,) = prober.watch_change(Step(asks=(ASK,), until=is_connected), [dead], BUDGET)
+    prober.close()
+
+    assert seen.outcome is Outcome.TIMED_OUT
+    assert prober.asked == [dead, dead]
+
+
 def test_who_is_stopped_waits_for_nothing_any_more() -> None:
     prober = Scripted()
     step = Step(asks=(ASK,), until=is_connected)
