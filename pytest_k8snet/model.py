@@ -4,7 +4,7 @@ The layering rule, which ``tests/test_layers.py`` reads here and enforces: *a mo
 imports only from layers below its own*; modules of one package may import each other.
 
 ``model`` <- ``verdict``, ``manifests`` <- ``rules``, ``policies`` <- ``plan``, ``wire``
-<- ``result``, ``access``, ``status``, ``schedule`` <- ``report``
+<- ``result``, ``access``, ``status``, ``schedule`` <- ``diagnose`` <- ``report``
 <- ``cluster``, ``localcluster`` <- ``probing``, ``stage`` <- ``lab``, ``workbench``
 <- ``plugin``, ``cli`` <- ``checks``
 

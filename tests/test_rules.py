@@ -9,6 +9,14 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from observations import (
+    ELSEWHERE,
+    good,
+    is_question,
+    masqueraded,
+    served,
+    silent,
+)
 from scenes import DUAL, GIVEN, facts, plan_of, reply_of, scene, seen
 
 from pytest_k8snet.model import NO_ANSWER, Family, Feature, Op, Outcome, Rule, Word
@@ -31,7 +39,6 @@ from pytest_k8snet.rules import (
     service_variants,
 )
 from pytest_k8snet.verdict import (
-    ANSWERED_OPS,
     all_as_allowed,
     all_equal,
     all_refused,
@@ -40,7 +47,6 @@ from pytest_k8snet.verdict import (
     all_unknown,
     destination_preserved,
     source_preserved,
-    sticks,
 )
 from pytest_k8snet.wire import not_probed
 
@@ -298,55 +304,12 @@ LARGEST = "three-nodes-dual"
 
 every_cluster = pytest.mark.parametrize("on", SCENES.values(), ids=SCENES)
 
-EXPECTS_SILENCE = {
-    all_silent: Outcome.TIMED_OUT,
-    all_refused: Outcome.REFUSED,
-    all_unknown: Outcome.NAME_NOT_FOUND,
-}
 ACCEPTED = {all_silent: NO_ANSWER, all_as_allowed: NO_ANSWER}
 """The outcomes that conform beside the usual one, by judge."""
-
-ELSEWHERE = "203.0.113.99"
-
-
-def good(planned: CheckPlan, probe: Probe, on: Scene) -> Observation:
-    """Give what is seen where the rule holds."""
-    judge = planned.check.rule.judge
-    if probe.ask.timeout == "silence" and planned.steps:
-        outcome = Outcome.NAME_NOT_FOUND if is_question(probe) else Outcome.TIMED_OUT
-        return seen(probe, on, {"outcome": outcome, "phase": "connect"})
-    if probe.ask.blocked:
-        return seen(probe, on, {"outcome": Outcome.TIMED_OUT, "phase": "connect"})
-    if judge in EXPECTS_SILENCE:
-        return seen(probe, on, {"outcome": EXPECTS_SILENCE[judge], "phase": "connect"})
-    return seen(probe, on, reply_of(probe, on, rotate=judge is not sticks))
-
-
-def is_question(probe: Probe) -> bool:
-    return probe.ask.op in ANSWERED_OPS
-
-
-def silent(right: Observation) -> Observation:
-    return replace(
-        right,
-        outcome=Outcome.TIMED_OUT,
-        answered_by="",
-        peer="",
-        local="",
-        values=(),
-    )
-
-
-def served(right: Observation) -> Observation:
-    return replace(right, outcome=Outcome.CONNECTED, answered_by="server@a")
 
 
 def resolved(right: Observation) -> Observation:
     return replace(right, outcome=Outcome.ANSWERED, values=(ELSEWHERE,))
-
-
-def masqueraded(right: Observation) -> Observation:
-    return replace(right, peer=ELSEWHERE)
 
 
 def redirected(right: Observation) -> Observation:

@@ -1,0 +1,172 @@
+"""Why does it fail? From what a run saw to an ordered list of findings. Pure.
+
+One cause gives one finding, however many checks it turns red: the cause that accounts
+for most of the failing cells is found first, and the next one among what is left.
+Where nothing fits, the finding says so: naming nothing beats naming wrongly.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from itertools import permutations
+from typing import TYPE_CHECKING
+
+from pytest_k8snet.diagnose.cause import Confidence, Finding, Place, Scope
+from pytest_k8snet.diagnose.causes import CAUSES
+from pytest_k8snet.diagnose.matrix import matrix
+from pytest_k8snet.model import Family, Kind, Protocol
+from pytest_k8snet.result import describe, shape
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from pytest_k8snet.diagnose.cause import Cause
+    from pytest_k8snet.diagnose.matrix import Cell
+    from pytest_k8snet.model import ClusterFacts
+    from pytest_k8snet.result import Result
+
+__all__ = ["CAUSES", "Confidence", "Finding", "diagnose"]
+
+MOST_SHOWN = 3
+THINGS = frozenset({Kind.CLUSTER_IP, Kind.NODE_PORT, Kind.DNS_SERVER})
+TRAFFIC = (
+    (None, None),
+    *((family, None) for family in Family),
+    *((None, protocol) for protocol in Protocol),
+)
+"""The kinds of traffic that may be hit alone, the widest first."""
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A cause that fits at a place, what it accounts for, how many signs it shows."""
+
+    cause: Cause
+    place: Place
+    explained: frozenset[Cell]
+    signs: int
+
+    def accounts_alike(self, best: Fit) -> bool:
+        """Whether it is another cause that accounts for the same at the same place."""
+        return self.cause is not best.cause and (self.place, self.explained) == (
+            best.place,
+            best.explained,
+        )
+
+
+def diagnose(facts: ClusterFacts, results: Iterable[Result]) -> tuple[Finding, ...]:
+    """Find the causes of what failed, the one that explains most first.
+
+    Args:
+        facts: what discovery found.
+        results: of every check.
+
+    """
+    cells = matrix(facts, results)
+    findings: list[Finding] = []
+    while any(c.fails for c in cells):
+        finding, explained = _likeliest(cells, facts)
+        findings.append(finding)
+        cells = tuple(c for c in cells if c not in explained)
+    return tuple(findings)
+
+
+def _likeliest(
+    cells: Sequence[Cell], facts: ClusterFacts
+) -> tuple[Finding, frozenset[Cell]]:
+    fitting = [
+        Fit(
+            cause, place, frozenset(c for c in cells if cause.explains(c, place)), signs
+        )
+        for cause in CAUSES
+        if cause.where(facts)
+        for place in _places(cause.scope, cells)
+        if (signs := cause.fits(cells, place))
+    ]
+    if not fitting:
+        bad = frozenset(c for c in cells if c.fails)
+        return _unknown(bad), bad
+    # The first of equals stays the first: the table is ordered by likelihood.
+    best = min(fitting, key=lambda f: (-len(f.explained), -f.signs, f.place.part))
+    also = {f.cause.id: None for f in fitting if f.accounts_alike(best)}
+    return _finding(best, facts, tuple(also)), best.explained
+
+
+def _explained(cause: Cause, place: Place, cells: Iterable[Cell]) -> frozenset[Cell]:
+    return frozenset(c for c in cells if cause.explains(c, place))
+
+
+def _places(scope: Scope, cells: Sequence[Cell]) -> Iterator[Place]:
+    bad = [c for c in cells if c.fails]
+    nodes = sorted({n for c in bad for n in (c.source, c.target) if n})
+    dialled = sorted({c.seen.probe.target.name for c in bad if _is_thing(c)})
+    ends: dict[Scope, list[Place]] = {
+        Scope.NODE: [Place((node,)) for node in nodes],
+        Scope.PAIR: [Place(pair) for pair in permutations(nodes, 2)],
+        Scope.OBJECT: [Place(thing=thing) for thing in dialled],
+        Scope.CLUSTER: [Place()],
+    }
+    for family, protocol in TRAFFIC:
+        for place in ends[scope]:
+            yield replace(place, family=family, protocol=protocol)
+
+
+def _is_thing(cell: Cell) -> bool:
+    return cell.seen.probe.target.kind in THINGS
+
+
+def _finding(fit: Fit, facts: ClusterFacts, also: tuple[str, ...]) -> Finding:
+    cause, place = fit.cause, fit.place
+    words = _words(place, facts)
+    confirmed = cause.confirms and cause.confirms(tuple(fit.explained), facts)
+    sure = Confidence.CONFIRMED if confirmed else Confidence.CONSISTENT
+    return Finding(
+        cause=cause.id,
+        layer=cause.layer,
+        confidence=Confidence.CONFIGURED if cause.configured else sure,
+        sentence=cause.says.format(**words),
+        nodes=place.nodes[:1],
+        thing=place.thing,
+        evidence=_evidence(fit.explained),
+        next=cause.next.format(**words),
+        link=cause.link,
+        checks=_checks(fit.explained),
+        also=also,
+    )
+
+
+def _words(place: Place, facts: ClusterFacts) -> dict[str, str]:
+    node, peer = (*place.nodes, "", "")[:2]
+    ranges = next((n.pod_cidrs for n in facts.nodes if n.name == peer), ())
+    part = str(place.family or place.protocol or "").upper().replace("IPV", "IPv")
+    return {
+        "node": node,
+        "peer": peer,
+        "peer_range": " ".join(ranges),
+        "thing": place.thing,
+        "only": f" ({part} only)" if part else "",
+    }
+
+
+def _unknown(bad: frozenset[Cell]) -> Finding:
+    where = shape(c.seen for c in bad)
+    return Finding(
+        cause="unknown",
+        layer="unknown",
+        confidence=Confidence.CONSISTENT,
+        sentence=f"No known cause fits what fails {where}.",
+        evidence=_evidence(bad),
+        next="the reproduce lines below ask single cells again",
+        checks=_checks(bad),
+    )
+
+
+def _evidence(cells: Iterable[Cell]) -> tuple[str, ...]:
+    ordered = sorted(cells, key=lambda c: (c.check, c.source, c.target))
+    first = {c.rule: c for c in reversed(ordered)}
+    lines = [f"{c.rule}: {describe(c.seen)}" for c in reversed(first.values())]
+    return (f"{len(ordered)} cells of {len(first)} rules", *lines[:MOST_SHOWN])
+
+
+def _checks(cells: Iterable[Cell]) -> tuple[str, ...]:
+    return tuple(sorted({c.check for c in cells}))

@@ -1,0 +1,252 @@
+"""The vocabulary of causes: what each shows, and where it can be."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from pytest_k8snet.diagnose.matrix import Cell
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pytest_k8snet.model import ClusterFacts, Family, Observation, Protocol
+
+
+class Scope(StrEnum):
+    """What a cause is a cause of."""
+
+    NODE = "one Node"
+    PAIR = "one Node, towards one other"
+    OBJECT = "one address or Service"
+    CLUSTER = "the whole cluster"
+
+
+class Confidence(StrEnum):
+    """How sure a finding is."""
+
+    CONFIRMED = "confirmed"  # by evidence of its own
+    CONSISTENT = "consistent"  # with the pattern of the failing cells
+    CONFIGURED = "works as configured"
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where something may be wrong, and for which traffic.
+
+    Attributes:
+        nodes: the Node; the two of an ordered pair; () otherwise.
+        thing: the address or the Service; "" otherwise.
+        family, protocol: None for all of them.
+
+    """
+
+    nodes: tuple[str, ...] = ()
+    thing: str = ""
+    family: Family | None = None
+    protocol: Protocol | None = None
+
+    @property
+    def part(self) -> bool:
+        """Whether only a part of the traffic is meant."""
+        return self.family is not None or self.protocol is not None
+
+    def concerns(self, cell: Cell) -> bool:
+        """Whether a cell depends on what is here, and is of this traffic."""
+        return self.is_of(cell) and self.touches(cell)
+
+    def touches(self, cell: Cell) -> bool:
+        """Whether a cell depends on what is here."""
+        if self.thing:
+            return cell.seen.probe.target.name == self.thing
+        return cell.nodes.issuperset(self.nodes)
+
+    def is_of(self, cell: Cell) -> bool:
+        """Whether a cell is not of another IP family or transport."""
+        family = self.family in {None, cell.family} or cell.family is None
+        return family and (
+            self.protocol in {None, cell.protocol} or cell.protocol is None
+        )
+
+
+Region = Callable[[Cell, Place], bool]
+
+
+def crossing(cell: Cell, place: Place) -> bool:
+    """From the Node to another one, or back."""
+    return cell.source != cell.target and place.nodes[0] in {cell.source, cell.target}
+
+
+def leaving(cell: Cell, place: Place) -> bool:
+    """From the Node to another one."""
+    return cell.source == place.nodes[0] != cell.target != ""
+
+
+def entering(cell: Cell, place: Place) -> bool:
+    """To the Node from another one, or from outside."""
+    return cell.target == place.nodes[0] != cell.source
+
+
+def within(cell: Cell, place: Place) -> bool:
+    """From the Node to itself."""
+    return cell.source == cell.target == place.nodes[0]
+
+
+def asked_on(cell: Cell, place: Place) -> bool:
+    """From the Node, whoever answers."""
+    return cell.source == place.nodes[0]
+
+
+def forth(cell: Cell, place: Place) -> bool:
+    """From the first Node of a pair to the second."""
+    return (cell.source, cell.target) == place.nodes
+
+
+def back(cell: Cell, place: Place) -> bool:
+    """From the second Node of a pair to the first."""
+    return (cell.target, cell.source) == place.nodes
+
+
+def either_way(cell: Cell, place: Place) -> bool:
+    """Between the two Nodes of a pair."""
+    return {cell.source, cell.target} == set(place.nodes)
+
+
+def at_it(cell: Cell, place: Place) -> bool:
+    """To the address or the Service."""
+    return cell.seen.probe.target.name == place.thing
+
+
+def anywhere(_cell: Cell, _place: Place) -> bool:
+    """Every cell."""
+    return True
+
+
+def anyhow(_: Observation) -> bool:
+    """However it fails."""
+    return True
+
+
+@dataclass(frozen=True)
+class Sign:
+    """What a cause does to one kind of traffic.
+
+    Attributes:
+        rules: the rules that ask about it, by id; () for all.
+        region: which of their cells, given the place.
+        fails: those cells fail; else they hold.
+        every: all of them fail; else some do.
+        how: how they fail.
+
+    """
+
+    rules: tuple[str, ...]
+    region: Region
+    fails: bool = True
+    every: bool = True
+    how: Callable[[Observation], bool] = anyhow
+
+    def shown(self, cells: Sequence[Cell], place: Place) -> bool | None:
+        """Whether it is so at a place; None when nothing there was judged.
+
+        A Node is named only when its peers work among themselves: where others fail,
+        too, this is no sign of the place.
+        """
+        mine = [c for c in cells if self.asks(c) and place.is_of(c)]
+        here = [c for c in mine if self.region(c, place) and c.fails is not None]
+        if not here:
+            return None
+        bad = [c for c in here if c.fails]
+        if not self.fails:
+            return not bad
+        enough = len(bad) == len(here) if self.every else bool(bad)
+        elsewhere = any(c.fails for c in mine if not place.touches(c))
+        return enough and not elsewhere and all(self.how(c.seen) for c in bad)
+
+    def asks(self, cell: Cell) -> bool:
+        """Whether a cell is about this traffic."""
+        return not self.rules or cell.rule in self.rules
+
+
+def always(_: ClusterFacts) -> bool:
+    """On every cluster."""
+    return True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cause:
+    """Something that breaks the network, and how to tell it from the rest: a value.
+
+    Attributes:
+        id: never changed: people search for it.
+        layer: the part of the cluster that is at fault.
+        scope: where it can be.
+        says: one sentence; {node}, {peer}, {thing} and {only} are filled in.
+        signs: those that fail all have to be shown, and none may be refuted.
+        breaks: the rules that it can turn red, by the beginnings of their ids; ()
+            for all.
+        where: on which clusters it can be.
+        confirms: whether what was seen is evidence beyond the pattern.
+        configured: the cluster does what it is told to do.
+        next: what to look at, or to run; filled in likewise, with {peer_range}.
+        link: where others met it.
+
+    """
+
+    id: str
+    layer: str
+    scope: Scope
+    says: str
+    signs: tuple[Sign, ...]
+    next: str
+    link: str
+    breaks: tuple[str, ...] = ()
+    where: Callable[[ClusterFacts], bool] = always
+    confirms: Callable[[Sequence[Cell], ClusterFacts], bool] | None = None
+    configured: bool = False
+
+    def fits(self, cells: Sequence[Cell], place: Place) -> int:
+        """Count the signs that a place shows; 0 when it cannot be the cause there."""
+        shown = [(sign.fails, sign.shown(cells, place)) for sign in self.signs]
+        refuted = any(is_so is False for _, is_so in shown)
+        lacking = any(fails and is_so is None for fails, is_so in shown)
+        return 0 if refuted or lacking else sum(bool(is_so) for _, is_so in shown)
+
+    def explains(self, cell: Cell, place: Place) -> bool:
+        """Whether it accounts for a cell that fails."""
+        broken = not self.breaks or cell.rule.startswith(self.breaks)
+        return bool(cell.fails) and broken and place.concerns(cell)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Why something fails.
+
+    Attributes:
+        cause: an id of ``CAUSES``; "unknown" when none of them fits.
+        layer: the part of the cluster that is at fault.
+        confidence: how sure it is.
+        sentence: what is wrong, where.
+        nodes: the Nodes at fault; () when it is none in particular.
+        thing: the address or the Service at fault; "" likewise.
+        evidence: lines that say what was seen.
+        next: what to look at, or to run.
+        link: where others met it.
+        checks: the checks that it explains, by id.
+        also: other causes that fit as well, the likeliest first.
+
+    """
+
+    cause: str
+    layer: str
+    confidence: Confidence
+    sentence: str
+    nodes: tuple[str, ...] = ()
+    thing: str = ""
+    evidence: tuple[str, ...] = ()
+    next: str = ""
+    link: str = ""
+    checks: tuple[str, ...] = ()
+    also: tuple[str, ...] = ()

@@ -1,0 +1,192 @@
+"""The causes, found in what runs saw of faults on paper."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import pytest
+from observations import good, masqueraded, silent
+from scenes import DUAL, facts, plan_of, scene
+
+from pytest_k8snet.diagnose import CAUSES, Confidence, Finding, diagnose
+from pytest_k8snet.model import Family, Kind, Observation, Op, Outcome, Role
+from pytest_k8snet.result import conclude
+from pytest_k8snet.rules import RULES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pytest_k8snet.result import Result
+
+FACTS = facts(3, DUAL, features=frozenset(), given={})
+SCENE = scene(FACTS)
+PLAN = plan_of(FACTS)
+A, B, C = (node.name for node in FACTS.nodes)
+LARGE = {Op.BULK, Op.FULL_SIZE}
+
+Fault = tuple["Callable[[Observation], bool]", "Callable[[Observation], Observation]"]
+
+
+def ends(seen: Observation) -> tuple[str, str]:
+    """Name the Nodes that a connection really joins."""
+    who = seen.answered_by.partition("@")[2].partition("/")[0]
+    return seen.probe.source.node, who or seen.probe.target.node
+
+
+def crosses(seen: Observation, node: str) -> bool:
+    source, target = ends(seen)
+    return source != target and node in {source, target}
+
+
+def run(*faults: Fault) -> list[Result]:
+    """Give what a run concludes on a cluster with these faults."""
+
+    def seen(right: Observation) -> Observation:
+        for hits, spoil in faults:
+            if right.outcome in {Outcome.CONNECTED, Outcome.ANSWERED} and hits(right):
+                return spoil(right)
+        return right
+
+    results = []
+    for planned in PLAN.checks:
+        asked = (*planned.probes, *(p for _, probes in planned.steps for p in probes))
+        told = tuple(seen(good(planned, probe, SCENE)) for probe in asked)
+        results.append(conclude(planned.check, (), told, SCENE))
+    return results
+
+
+def on_the_way(one: Observation) -> bool:
+    """Whether it is IPv4 between a and b, and needs the route from a to b's Pods."""
+    own = one.probe.source.role, one.probe.target.name
+    spared = own[0] is Role.HOST and ends(one) == (B, A)
+    spared |= own[1] == Role.HOST and ends(one) == (A, B)
+    return one.probe.family is Family.IPV4 and set(ends(one)) == {A, B} and not spared
+
+
+ROUTE: Fault = (on_the_way, silent)
+HAIRPIN: Fault = (
+    lambda o: (
+        o.probe.source.role is Role.SERVER
+        and o.probe.ask.op is Op.CONNECT
+        and ends(o) == (B, B)
+    ),
+    silent,
+)
+MASQUERADE: Fault = (
+    lambda o: (
+        o.probe.source.role is Role.CLIENT
+        and ends(o)[0] == B != ends(o)[1]
+        and o.outcome is Outcome.CONNECTED
+    ),
+    masqueraded,
+)
+NO_SERVICES: Fault = (
+    lambda o: (
+        o.probe.source.node == C and o.probe.target.kind in {Kind.CLUSTER_IP, Kind.NAME}
+    ),
+    silent,
+)
+LARGE_LOST: Fault = (lambda o: o.probe.ask.op in LARGE and crosses(o, C), silent)
+DNS_REPLICA: Fault = (
+    lambda o: o.probe.target.name == FACTS.dns_replicas[0],
+    silent,
+)
+
+
+@pytest.mark.parametrize(
+    ("fault", "cause", "nodes", "thing"),
+    [
+        (ROUTE, "route-missing-podcidr", (A,), ""),
+        (HAIRPIN, "hairpin-off", (B,), ""),
+        (MASQUERADE, "masq-pod-to-pod", (B,), ""),
+        (NO_SERVICES, "kube-proxy-rules-missing", (C,), ""),
+        (LARGE_LOST, "mtu-path-blackhole", (C,), ""),
+        (DNS_REPLICA, "coredns-one-replica-bad", (), FACTS.dns_replicas[0]),
+    ],
+)
+def test_one_fault_gives_one_finding(
+    fault: Fault, cause: str, nodes: tuple[str, ...], thing: str
+) -> None:
+    (found,) = diagnose(FACTS, run(fault))
+
+    assert (found.cause, found.nodes, found.thing) == (cause, nodes, thing)
+    assert found.evidence[0].endswith("rules")
+
+
+def test_a_finding_names_the_only_traffic_that_is_hit() -> None:
+    (found,) = diagnose(FACTS, run(ROUTE))
+
+    assert found.sentence == f"{A} has no route to the Pods of {B} (IPv4 only)."
+    assert "10.244" in found.next
+
+
+def test_two_faults_on_two_nodes_give_two_findings() -> None:
+    found = diagnose(FACTS, run(HAIRPIN, LARGE_LOST))
+
+    assert {(f.cause, f.nodes) for f in found} == {
+        ("hairpin-off", (B,)),
+        ("mtu-path-blackhole", (C,)),
+    }
+
+
+def test_nothing_is_found_where_nothing_fails() -> None:
+    assert diagnose(FACTS, run()) == ()
+
+
+def test_what_no_cause_fits_is_unknown_and_names_nobody() -> None:
+    odd: Fault = (
+        lambda o: o.probe.ask.op is Op.EXEC and o.probe.source.node == A,
+        silent,
+    )
+
+    (found,) = diagnose(FACTS, run(odd))
+
+    assert (found.cause, found.nodes) == ("unknown", ())
+    assert found.checks == ("KUBELET-EXEC",)
+
+
+def test_every_failing_check_is_explained_by_a_finding() -> None:
+    results = run(ROUTE, HAIRPIN, DNS_REPLICA)
+    failed = {r.check.id for r in results if r.verdict.violations}
+
+    found = diagnose(FACTS, results)
+
+    assert {check for one in found for check in one.checks} == failed
+
+
+def test_ids_are_unique_and_what_is_filled_in_is_known() -> None:
+    words = dict.fromkeys(("node", "peer", "peer_range", "thing", "only"), "x")
+
+    assert set(Counter(cause.id for cause in CAUSES).values()) == {1}
+    for cause in CAUSES:
+        assert re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)+", cause.id)
+        assert cause.says.format(**words).endswith(".")
+        assert cause.next.format(**words)
+        assert cause.link.startswith("https://")
+
+
+def test_causes_speak_of_rules_that_there_are() -> None:
+    known = {rule.id for rule in RULES}
+
+    assert {r for c in CAUSES for s in c.signs for r in s.rules} <= known
+    for cause in CAUSES:
+        for start in cause.breaks:
+            assert any(rule.startswith(start) for rule in known), (cause.id, start)
+
+
+def test_who_fits_as_well_is_named_beside_it() -> None:
+    blocked: Fault = (
+        lambda o: (
+            crosses(o, B)
+            and not (o.probe.source.role is Role.HOST and ends(o)[0] == B)
+            and o.probe.target.name != Role.HOST
+        ),
+        silent,
+    )
+
+    found: Finding = diagnose(FACTS, run(blocked))[0]
+
+    assert (found.cause, found.nodes) == ("forward-policy-drop", (B,))
+    assert found.confidence is Confidence.CONSISTENT
