@@ -8,7 +8,6 @@ Where nothing fits, the finding says so: naming nothing beats naming wrongly.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from itertools import permutations
 from typing import TYPE_CHECKING
 
 from pytest_k8snet.diagnose.cause import Confidence, Finding, Place, Scope
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from pytest_k8snet.diagnose.cause import Cause
-    from pytest_k8snet.diagnose.matrix import Cell
+    from pytest_k8snet.diagnose.matrix import Cell, Matrix
     from pytest_k8snet.model import ClusterFacts
     from pytest_k8snet.result import Result
 
@@ -62,52 +61,45 @@ def diagnose(facts: ClusterFacts, results: Iterable[Result]) -> tuple[Finding, .
         results: of every check.
 
     """
-    cells = matrix(facts, results)
+    seen = matrix(facts, results)
     findings: list[Finding] = []
-    while any(c.fails for c in cells):
-        finding, explained = _likeliest(cells, facts)
+    while seen.bad:
+        finding, explained = _likeliest(seen, facts)
         findings.append(finding)
-        cells = tuple(c for c in cells if c not in explained)
+        seen = seen.without(explained)
     return tuple(findings)
 
 
-def _likeliest(
-    cells: Sequence[Cell], facts: ClusterFacts
-) -> tuple[Finding, frozenset[Cell]]:
+def _likeliest(seen: Matrix, facts: ClusterFacts) -> tuple[Finding, frozenset[Cell]]:
     fitting = [
-        Fit(
-            cause, place, frozenset(c for c in cells if cause.explains(c, place)), signs
-        )
+        Fit(cause, place, explained, signs)
         for cause in CAUSES
         if cause.where(facts)
-        for place in _places(cause.scope, cells)
-        if (signs := cause.fits(cells, place))
+        for place in _places(cause.scope, seen.bad)
+        if (signs := cause.fits(seen, place))
+        and (explained := frozenset(c for c in seen.bad if cause.explains(c, place)))
     ]
     if not fitting:
-        bad = frozenset(c for c in cells if c.fails)
-        return _unknown(bad), bad
+        return _unknown(seen.bad), frozenset(seen.bad)
     # The first of equals stays the first: the table is ordered by likelihood.
     best = min(fitting, key=lambda f: (-len(f.explained), -f.signs, f.place.part))
     also = {f.cause.id: None for f in fitting if f.accounts_alike(best)}
     return _finding(best, facts, tuple(also)), best.explained
 
 
-def _explained(cause: Cause, place: Place, cells: Iterable[Cell]) -> frozenset[Cell]:
-    return frozenset(c for c in cells if cause.explains(c, place))
-
-
-def _places(scope: Scope, cells: Sequence[Cell]) -> Iterator[Place]:
-    bad = [c for c in cells if c.fails]
+def _places(scope: Scope, bad: Iterable[Cell]) -> Iterator[Place]:
+    ends = {(c.source, c.target) for c in bad if c.source and c.target}
+    pairs = sorted({p for a, b in ends if a != b for p in ((a, b), (b, a))})
     nodes = sorted({n for c in bad for n in (c.source, c.target) if n})
     dialled = sorted({c.seen.probe.target.name for c in bad if _is_thing(c)})
-    ends: dict[Scope, list[Place]] = {
+    places: dict[Scope, list[Place]] = {
         Scope.NODE: [Place((node,)) for node in nodes],
-        Scope.PAIR: [Place(pair) for pair in permutations(nodes, 2)],
+        Scope.PAIR: [Place(pair) for pair in pairs],
         Scope.OBJECT: [Place(thing=thing) for thing in dialled],
         Scope.CLUSTER: [Place()],
     }
     for family, protocol in TRAFFIC:
-        for place in ends[scope]:
+        for place in places[scope]:
             yield replace(place, family=family, protocol=protocol)
 
 
@@ -118,12 +110,11 @@ def _is_thing(cell: Cell) -> bool:
 def _finding(fit: Fit, facts: ClusterFacts, also: tuple[str, ...]) -> Finding:
     cause, place = fit.cause, fit.place
     words = _words(place, facts)
-    confirmed = cause.confirms and cause.confirms(tuple(fit.explained), facts)
-    sure = Confidence.CONFIRMED if confirmed else Confidence.CONSISTENT
+    by_design = cause.configured
     return Finding(
         cause=cause.id,
         layer=cause.layer,
-        confidence=Confidence.CONFIGURED if cause.configured else sure,
+        confidence=Confidence.CONFIGURED if by_design else Confidence.CONSISTENT,
         sentence=cause.says.format(**words),
         nodes=place.nodes[:1],
         thing=place.thing,
@@ -148,7 +139,7 @@ def _words(place: Place, facts: ClusterFacts) -> dict[str, str]:
     }
 
 
-def _unknown(bad: frozenset[Cell]) -> Finding:
+def _unknown(bad: Sequence[Cell]) -> Finding:
     where = shape(c.seen for c in bad)
     return Finding(
         cause="unknown",

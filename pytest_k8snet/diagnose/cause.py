@@ -7,11 +7,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from pytest_k8snet.diagnose.matrix import Cell
+from pytest_k8snet.diagnose.matrix import Cell, Matrix
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from pytest_k8snet.model import ClusterFacts, Family, Observation, Protocol
 
 
@@ -27,7 +25,6 @@ class Scope(StrEnum):
 class Confidence(StrEnum):
     """How sure a finding is."""
 
-    CONFIRMED = "confirmed"  # by evidence of its own
     CONSISTENT = "consistent"  # with the pattern of the failing cells
     CONFIGURED = "works as configured"
 
@@ -148,26 +145,26 @@ class Sign:
     every: bool = True
     how: Callable[[Observation], bool] = anyhow
 
-    def shown(self, cells: Sequence[Cell], place: Place) -> bool | None:
+    def shown(self, matrix: Matrix, place: Place) -> bool | None:
         """Whether it is so at a place; None when nothing there was judged.
 
         A Node is named only when its peers work among themselves: where others fail,
         too, this is no sign of the place.
         """
-        mine = [c for c in cells if self.asks(c) and place.is_of(c)]
-        here = [c for c in mine if self.region(c, place) and c.fails is not None]
+        mine, bad = matrix.of(self.rules)
+        bad = tuple(c for c in bad if place.is_of(c))
+        if self.fails and any(not place.touches(c) for c in bad):
+            return False
+        bad = tuple(c for c in bad if self.region(c, place))
+        if not self.fails and bad:
+            return False
+        here = sum(place.is_of(c) and self.region(c, place) for c in mine)
         if not here:
             return None
-        bad = [c for c in here if c.fails]
         if not self.fails:
-            return not bad
-        enough = len(bad) == len(here) if self.every else bool(bad)
-        elsewhere = any(c.fails for c in mine if not place.touches(c))
-        return enough and not elsewhere and all(self.how(c.seen) for c in bad)
-
-    def asks(self, cell: Cell) -> bool:
-        """Whether a cell is about this traffic."""
-        return not self.rules or cell.rule in self.rules
+            return True
+        enough = len(bad) == here if self.every else bool(bad)
+        return enough and all(self.how(c.seen) for c in bad)
 
 
 def always(_: ClusterFacts) -> bool:
@@ -188,7 +185,6 @@ class Cause:
         breaks: the rules that it can turn red, by the beginnings of their ids; ()
             for all.
         where: on which clusters it can be.
-        confirms: whether what was seen is evidence beyond the pattern.
         configured: the cluster does what it is told to do.
         next: what to look at, or to run; filled in likewise, with {peer_range}.
         link: where others met it.
@@ -204,15 +200,17 @@ class Cause:
     link: str
     breaks: tuple[str, ...] = ()
     where: Callable[[ClusterFacts], bool] = always
-    confirms: Callable[[Sequence[Cell], ClusterFacts], bool] | None = None
     configured: bool = False
 
-    def fits(self, cells: Sequence[Cell], place: Place) -> int:
+    def fits(self, matrix: Matrix, place: Place) -> int:
         """Count the signs that a place shows; 0 when it cannot be the cause there."""
-        shown = [(sign.fails, sign.shown(cells, place)) for sign in self.signs]
-        refuted = any(is_so is False for _, is_so in shown)
-        lacking = any(fails and is_so is None for fails, is_so in shown)
-        return 0 if refuted or lacking else sum(bool(is_so) for _, is_so in shown)
+        count = 0
+        for sign in self.signs:
+            shown = sign.shown(matrix, place)
+            if shown is False or (sign.fails and shown is None):
+                return 0
+            count += bool(shown)
+        return count
 
     def explains(self, cell: Cell, place: Place) -> bool:
         """Whether it accounts for a cell that fails."""

@@ -71,10 +71,44 @@ class Cell:
         return self.seen.probe.protocol
 
 
-def matrix(facts: ClusterFacts, results: Iterable[Result]) -> tuple[Cell, ...]:
-    """Give the cells of every check that was asked."""
+class Matrix:
+    """The cells of a run, by the rules that ask about them.
+
+    Args:
+        cells: all of them.
+
+    """
+
+    def __init__(self, cells: Iterable[Cell]) -> None:
+        self.cells = tuple(cells)
+        self.bad = tuple(c for c in self.cells if c.fails)
+        self._of: dict[tuple[str, ...], tuple[tuple[Cell, ...], tuple[Cell, ...]]] = {}
+
+    def of(self, rules: tuple[str, ...]) -> tuple[tuple[Cell, ...], tuple[Cell, ...]]:
+        """Give the judged cells of some rules, and those of them that fail.
+
+        Args:
+            rules: their ids; () for all of them.
+
+        """
+        if rules not in self._of:
+            mine = tuple(
+                c
+                for c in self.cells
+                if c.fails is not None and (not rules or c.rule in rules)
+            )
+            self._of[rules] = mine, tuple(c for c in mine if c.fails)
+        return self._of[rules]
+
+    def without(self, explained: frozenset[Cell]) -> Matrix:
+        """Leave out what is explained already."""
+        return Matrix(c for c in self.cells if c not in explained)
+
+
+def matrix(facts: ClusterFacts, results: Iterable[Result]) -> Matrix:
+    """Lay out what was seen of every check that was asked."""
     resolvers = frozenset(filter(None, (home(facts, a) for a in facts.dns_replicas)))
-    return tuple(cell for one in results for cell in _cells(one, resolvers))
+    return Matrix(cell for one in results for cell in _cells(one, resolvers))
 
 
 def home(facts: ClusterFacts, address: str) -> str:
