@@ -117,18 +117,22 @@ class Workbench:
         Args:
             name: of the Pod.
             node: where it has to run; None leaves it to the scheduler.
-            labels: for NetworkPolicies and Services of your own.
+            labels: for NetworkPolicies and Services of your own; of the first use.
 
         Raises:
             Inconclusive: when it does not become ready in time, with why.
+            ValueError: when it was made already, on another Node.
 
         """
         if name in self._pods:
-            return self._pods[name]
+            made = self._pods[name]
+            if node not in {None, made.node}:
+                raise ValueError(f"Pod {name} runs on {made.node}, not on {node}")
+            return made
         self._lay_out()
         item = manifests.probe_pod(self._spec, name, node, dict(labels or {}))
         apply.create_all(self._api, [(self.namespace, item)])
-        made, _, problem = next(
+        ready, _, problem = next(
             apply.pods_as_they_settle(
                 self._api,
                 self._spec.run,
@@ -137,7 +141,7 @@ class Workbench:
                 self._waits.ready,
             )
         )
-        if made is None:
+        if ready is None:
             raise Inconclusive(f"Pod {name} does not run: {problem}")
         self._channels[name] = exec_channel(
             self._api,
@@ -150,8 +154,8 @@ class Workbench:
         self._pods[name] = ProbePod(
             name=name,
             namespace=self.namespace,
-            node=made["spec"]["nodeName"],
-            addresses=tuple(a["ip"] for a in made["status"]["podIPs"]),
+            node=ready["spec"]["nodeName"],
+            addresses=tuple(a["ip"] for a in ready["status"]["podIPs"]),
         )
         return self._pods[name]
 
