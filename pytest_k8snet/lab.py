@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_k8snet import manifests
 from pytest_k8snet.cluster.errors import ClusterError
 from pytest_k8snet.model import Feature, Role, Word
-from pytest_k8snet.plan import roles_of
+from pytest_k8snet.plan import roles_of, uses_services
 from pytest_k8snet.policies import allows_nothing, interference
 from pytest_k8snet.probing import Prober
 from pytest_k8snet.result import (
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
     from pytest_k8snet.cluster.api import Api
     from pytest_k8snet.manifests import LabSpec
-    from pytest_k8snet.model import Check, Observation, Probe
+    from pytest_k8snet.model import Check, Observation, Probe, Rule
     from pytest_k8snet.plan import CheckPlan, Plan
 
 HEAD_START = 1.0
@@ -189,14 +189,19 @@ class Lab:
                 self._publish(inconclusive(planned.check, why))
 
     def _publish(self, result: Result) -> None:
-        if result.word is Word.FAIL and self._interfering:
-            what = describe(result.verdict.violations[0])
-            why = f"{self._interfering}: {what}"
+        if result.word is Word.FAIL and (why := self._to_blame(result.check.rule)):
+            why = f"{why}: {describe(result.verdict.violations[0])}"
             result = inconclusive(result.check, why, result.seen)
         with self._changed:
             self.results[result.check.id] = result
             self._changed.notify_all()
         self._on_result(result)
+
+    def _to_blame(self, rule: Rule) -> str:
+        """Say what else than what a rule is about may violate it; "" if nothing."""
+        if not self._interfering and self._stage.unready and uses_services(rule):
+            return f"Services leave out {summarize(self._stage.unready)}"
+        return self._interfering
 
     @contextmanager
     def _phase(self, name: str, say: Callable[[], str]) -> Iterator[None]:
@@ -230,6 +235,8 @@ class Lab:
                 self._note_policies_of_others()
         if self.problems:
             self._progress(f"not running: {summarize(self.problems)}")
+        if self._stage.unready:
+            self._progress(f"not ready: {summarize(self._stage.unready)}")
 
     def _note_policies_of_others(self) -> None:
         found: list[dict[str, Any]] = []

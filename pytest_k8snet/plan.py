@@ -156,6 +156,12 @@ PAIRED: Mapping[Spread, Callable[[list[str]], Iterable[tuple[str, str]]]] = {
 """The spreads that go from Node to Node, with their pairs."""
 
 
+def uses_services(rule: Rule) -> bool:
+    """Whether a rule brings Services, whose backends have to be ready."""
+    changes = (change for step in rule.steps for change in step.changes)
+    return bool(rule.services) or any(change.service for change in changes)
+
+
 def resolves(rule: Rule) -> bool:
     """Whether a rule is about names, or gets to its targets by name."""
     asks = asks_of(rule)

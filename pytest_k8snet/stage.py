@@ -76,6 +76,7 @@ class Stage:
         scene: what every name stands for, as of now.
         channels: the agents' control streams.
         problems: what does not run, each with why.
+        unready: what runs and does not become ready, each with why.
 
     """
 
@@ -87,6 +88,7 @@ class Stage:
         )
         self.channels: dict[Actor, Channel] = {}
         self.problems: dict[str, str] = {}
+        self.unready: dict[str, str] = {}
         self._api = api
         self._plan = plan
         self._spec = spec
@@ -181,9 +183,10 @@ class Stage:
             opening = []
             for pod, key, problem in settling:
                 role, node = places[key]
-                if pod is None:
-                    self.problems[str(Actor(role, node))] = problem
-                else:
+                if problem:
+                    wrong = self.problems if pod is None else self.unready
+                    wrong[str(Actor(role, node))] = problem
+                if pod is not None:
                     opening.append(pool.submit(self._adopt, role, node, pod))
                 if self._stopped.is_set():
                     break

@@ -141,8 +141,8 @@ class Workbench:
                 self._waits.ready,
             )
         )
-        if ready is None:
-            raise Inconclusive(f"Pod {name} does not run: {problem}")
+        if ready is None or problem:
+            raise Inconclusive(f"Pod {name} is not ready: {problem}")
         self._channels[name] = exec_channel(
             self._api,
             self.namespace,

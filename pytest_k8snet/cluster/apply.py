@@ -37,6 +37,9 @@ HOPELESS = frozenset(
     }
 )
 
+UNREADY = 15.0
+"""Seconds that Pods which all run have to become ready; they are asked each second."""
+
 
 def collection(item: dict[str, Any], namespace: str = "") -> str:
     """Give the path under which objects of an item's kind are created."""
@@ -74,7 +77,9 @@ def pods_as_they_settle(
     timeout: float,
     stopped: Callable[[], bool] = lambda: False,
 ) -> Iterator[tuple[dict[str, Any] | None, tuple[str, str], str]]:
-    """Give each wanted Pod once: when it is ready, or with why it will not be.
+    """Give each wanted Pod once: when it is ready, or with why it is not.
+
+    Where all that are missing run, they have UNREADY seconds more.
 
     Args:
         api: the client.
@@ -85,12 +90,13 @@ def pods_as_they_settle(
         stopped: whether to give up, asked whenever any of the run's Pods changes.
 
     Yields:
-        (Pod or None, (namespace, name), problem or "").
+        (Pod, or None when it does not run; (namespace, name); problem or "").
 
     """
     missing = set(wanted)
     last: dict[tuple[str, str], dict[str, Any]] = {}
     deadline = time.monotonic() + timeout
+    running = False
     while missing and (left := deadline - time.monotonic()) > 0:
         selector = f"{RUN}={run}"
         try:
@@ -99,16 +105,16 @@ def pods_as_they_settle(
             ):
                 key = (pod["metadata"]["namespace"], pod["metadata"]["name"])
                 last[key] = pod
-                if stopped():
-                    return
-                if key not in missing:
-                    continue
                 problem = hopeless(pod)
-                if problem or ready(pod):
+                if key in missing and (problem or ready(pod)):
                     missing.discard(key)
                     yield (None if problem else pod), key, problem
-                if not missing:
+                if not missing or stopped():
                     return
+                if not running and all(runs(last.get(key)) for key in missing):
+                    running = True
+                    deadline = min(deadline, time.monotonic() + UNREADY)
+                    break
         except ClusterError as error:
             # A watch ends now and then; what ends it for good shows at the deadline.
             last.setdefault(("", ""), {"error": str(error)})
@@ -116,7 +122,8 @@ def pods_as_they_settle(
                 return
             time.sleep(min(0.2, max(0.0, deadline - time.monotonic())))
     for key in sorted(missing):
-        yield None, key, why_not_ready(last.get(key))
+        late = last.get(key)
+        yield (late if runs(late) else None), key, why_not_ready(late)
 
 
 def hopeless(pod: dict[str, Any]) -> str:
@@ -163,6 +170,12 @@ def is_running(pod: dict[str, Any]) -> bool:
     status = pod.get("status", {})
     conditions = {c["type"]: c["status"] for c in status.get("conditions", ())}
     return conditions.get("ContainersReady") == "True" and bool(status.get("podIPs"))
+
+
+def runs(pod: dict[str, Any] | None) -> bool:
+    """Whether every app container of a Pod runs, whatever its probes say."""
+    statuses = (pod or {}).get("status", {}).get("containerStatuses") or []
+    return bool(statuses) and all("running" in s.get("state", {}) for s in statuses)
 
 
 def namespaces_of(api: Api, run: str | None = None) -> list[dict[str, Any]]:

@@ -2,33 +2,56 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from faults import FAULTS, Fault, surprises
+from faults import FAULTS, ROUNDS, Round, injected, seen, surprises
+from faults.table import Sighting, render
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from shipped_suite import Suite
 
 pytestmark = pytest.mark.cluster
 
 
-@pytest.mark.parametrize("fault", FAULTS, ids=str)
+def names(faults: Round) -> str:
+    return "+".join(map(str, faults))
+
+
+@pytest.fixture(scope="module")
+def sightings() -> Iterator[list[Sighting]]:
+    """What was seen of every fault; written to $SEEN_RED when that is all of them."""
+    found: list[Sighting] = []
+    yield found
+    if (file := os.environ.get("SEEN_RED")) and len(found) == len(FAULTS):
+        Path(file).write_text(render(found))
+
+
+@pytest.mark.parametrize("faults", ROUNDS, ids=names)
 def test_a_fault_is_seen_where_it_is_and_nowhere_else(
-    fault: Fault, suite: Suite
+    faults: Round, suite: Suite, sightings: list[Sighting]
 ) -> None:
-    with fault.inject(suite.site):
-        run = suite.run()
+    args = [arg for fault in faults for arg in fault.args]
+
+    with injected(faults, suite.site):
+        run = suite.run(*args)
 
     assert run.report, run.output
-    found = surprises(fault, run.report, suite.site)
+    found = surprises(faults, run.report, suite.site)
     assert not found, "\n".join(found)
     assert run.exit_code == pytest.ExitCode.TESTS_FAILED
+    for fault in faults:
+        red = seen(fault, run.report, suite.site)
+        sightings.append(Sighting(fault, red, run.seconds))
 
 
 def test_a_cluster_whose_faults_are_healed_is_green(suite: Suite) -> None:
-    for fault in FAULTS:
-        with fault.inject(suite.site):
+    for faults in ROUNDS:
+        with injected(faults, suite.site):
             pass
 
     run = suite.run()

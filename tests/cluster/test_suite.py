@@ -112,7 +112,7 @@ def test_only_what_is_chosen_is_asked(
 
 
 def test_what_failed_last_is_asked_alone(suite: Suite) -> None:
-    from faults.catalogue import HAIRPIN_OFF  # noqa: PLC0415 - one use
+    from faults.catalogue.network import HAIRPIN_OFF  # noqa: PLC0415 - one use
 
     with HAIRPIN_OFF.inject(suite.site):
         first = suite.run("-m", "rule3")

@@ -2,8 +2,17 @@
 
 from __future__ import annotations
 
-from faults.catalogue import FAULTS
-from faults.fault import Fault, surprises
+from faults.catalogue import FAULTS, ROUNDS
+from faults.fault import Fault, Round, injected, seen, surprises
 from faults.site import Site
 
-__all__ = ["FAULTS", "Fault", "Site", "surprises"]
+__all__ = [
+    "FAULTS",
+    "ROUNDS",
+    "Fault",
+    "Round",
+    "Site",
+    "injected",
+    "seen",
+    "surprises",
+]

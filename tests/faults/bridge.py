@@ -1,38 +1,54 @@
-"""The bridge to which the CNI plugin connects a Node's Pods."""
+"""The plugins that connect a Node's Pods, as the Node's CNI configuration has them."""
 
 from __future__ import annotations
 
 import json
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from faults.fault import Inject
     from faults.site import Site
 
 CONFIG = "/etc/cni/net.d/10-podnet.conflist"
+Json = dict[str, Any]
 
 
 def without_hairpin(node: str) -> Inject:
     """Give the ports of Pods that are made from now on no hairpin mode."""
-    return _configured(node, hairpinMode=False)
+    return configured(node, lambda config: set_bridge(config, hairpinMode=False))
 
 
 def with_mtu(node: str, mtu: int) -> Inject:
     """Give Pods that are made from now on another MTU than those of other Nodes."""
-    return _configured(node, mtu=mtu)
+    return configured(node, lambda config: set_bridge(config, mtu=mtu))
 
 
-def _configured(node: str, **settings: object) -> Inject:
+def without_host_ports(node: str) -> Inject:
+    """Map no hostPort of Pods that are made from now on."""
+
+    def change(config: Json) -> None:
+        config["plugins"] = [p for p in config["plugins"] if p["type"] != "portmap"]
+
+    return configured(node, change)
+
+
+def set_bridge(config: Json, **settings: object) -> None:
+    """Set fields of the plugin that connects Pods to the bridge."""
+    (bridge,) = (p for p in config["plugins"] if p["type"] == "bridge")
+    bridge.update(settings)
+
+
+def configured(node: str, change: Callable[[Json], None]) -> Inject:
+    """Have a Node's CNI configuration changed."""
+
     @contextmanager
     def inject(site: Site) -> Iterator[None]:
         before = site.run(node, "cat", CONFIG)
         config = json.loads(before)
-        for plugin in config["plugins"]:
-            if plugin["type"] == "bridge":
-                plugin.update(settings)
+        change(config)
         try:
             _write(site, node, json.dumps(config))
             yield

@@ -75,6 +75,21 @@ def entering(node: str) -> Cells:
     return lambda ends: ends.source != node == ends.target
 
 
+def own(node: str) -> Cells:
+    """Cells that begin and end on a Node."""
+    return lambda ends: ends.source == node == ends.target
+
+
+def about(what: str, cells: Cells) -> Cells:
+    """Of some cells, those that are about a fact of that name."""
+    return lambda ends: cells(ends) and ends.dialled.partition("@")[0] == what
+
+
+def at_port(port: str, cells: Cells) -> Cells:
+    """Of some cells, those whose target's port is called so."""
+    return lambda ends: cells(ends) and ends.dialled.endswith(f":{port}")
+
+
 def to(name: str, cells: Cells) -> Cells:
     """Of some cells, those whose target is called so."""
     return lambda ends: cells(ends) and f" {name}@" in ends.dialled

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -29,9 +29,11 @@ SAMPLED = frozenset(
 and something larger: of their cells that can fail some do not."""
 
 
-LEFT_OUT = frozenset(
-    rule.id for rule in RULES if rule.option or Feature.NETWORK_POLICY in rule.needs
-)
+POLICED = frozenset(rule.id for rule in RULES if Feature.NETWORK_POLICY in rule.needs)
+"""Rules that ask for what policies allow and for what they do not: in each of their
+checks, some cells conform whatever goes wrong."""
+
+LEFT_OUT = POLICED | {rule.id for rule in RULES if rule.option}
 """Rules that need what only the user can name, or a network plugin with policies."""
 
 
@@ -47,6 +49,7 @@ class Fault:
         inconclusive: the rules that cannot be judged because of it, each with the
             cells that make a check so.
         may: the rules that chance decides about, each with why.
+        args: what the suite is run with; such a fault is alone in its round.
 
     """
 
@@ -56,34 +59,65 @@ class Fault:
     red: Mapping[str, Cells]
     inconclusive: Mapping[str, Cells] = field(default_factory=dict)
     may: Mapping[str, str] = field(default_factory=dict)
+    args: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         return self.id
 
 
-def surprises(fault: Fault, report: Report, site: Site) -> list[str]:
-    """Say everything in which a report differs from what the fault must show."""
+def together(*injects: Inject) -> Inject:
+    """Make several changes that are one fault, and heal them in reverse order."""
+
+    @contextmanager
+    def inject(site: Site) -> Iterator[None]:
+        with ExitStack() as stack:
+            for one in injects:
+                stack.enter_context(one(site))
+            yield
+
+    return inject
+
+
+Round = tuple[Fault, ...]
+"""Faults that are made together, because each shows by itself."""
+
+
+def injected(faults: Round, site: Site) -> AbstractContextManager[None]:
+    """Make the faults of a round; heal them whatever happens."""
+    return together(*(fault.inject for fault in faults))(site)
+
+
+def surprises(faults: Round, report: Report, site: Site) -> list[str]:
+    """Say everything in which a report differs from what the faults must show."""
     found: list[str] = []
+    red = {rule for fault in faults for rule in fault.red}
     failed = {c.rule for c in report.checks if c.result == Word.FAIL}
-    found += [f"{rule} is not red" for rule in sorted(set(fault.red) - failed)]
+    found += [f"{rule} is not red" for rule in sorted(red - failed)]
     for check in report.checks:
-        found += _of_check(fault, check, site)
+        named = any(check.rule in {*f.red, *f.inconclusive} for f in faults)
+        if named or check.rule not in LEFT_OUT:
+            found += _of_check(faults, check, site)
     return found
 
 
-def _of_check(fault: Fault, check: CheckDocument, site: Site) -> Iterator[str]:
-    if check.rule in fault.may or check.rule in LEFT_OUT:
+def _of_check(faults: Round, check: CheckDocument, site: Site) -> Iterator[str]:
+    rule = check.rule
+    if any(rule in fault.may for fault in faults):
         return
     # The same ends may be asked in several ways: one that fails is enough.
     failed: dict[Ends, bool] = {}
     for cell in check.cells:
         ends = Ends.of(cell, site)
         failed[ends] = failed.get(ends, False) or cell.conforms is False
-    bad = {end for end in failed if fault.red.get(check.rule, _nowhere)(end)}
-    if check.rule in SAMPLED:
+    reds = [fault.red[rule] for fault in faults if rule in fault.red]
+    bad = {end for end in failed if any(cells(end) for cells in reds)}
+    if rule in SAMPLED:
         bad = {end for end in bad if failed[end]}
     expected = Word.FAIL if bad else Word.PASS
-    if any(map(fault.inconclusive.get(check.rule, _nowhere), failed)):
+    if rule in POLICED:
+        bad = {end for end in bad if failed[end]}
+    unclear = [f.inconclusive[rule] for f in faults if rule in f.inconclusive]
+    if any(cells(end) for cells in unclear for end in failed):
         expected = Word.INCONCLUSIVE
     if check.result != expected:
         yield f"{check.id} is {check.result}, should be {expected}: {check.reason}"
@@ -95,5 +129,13 @@ def _of_check(fault: Fault, check: CheckDocument, site: Site) -> Iterator[str]:
                 yield f"{check.id}: unexpected: {end} {word}"
 
 
-def _nowhere(_: Ends) -> bool:
-    return False
+def seen(fault: Fault, report: Report, site: Site) -> dict[str, int]:
+    """Count the cells in which a fault turned each rule red."""
+    counts: dict[str, int] = {}
+    for check in report.checks:
+        cells = fault.red.get(check.rule)
+        if cells and check.result == Word.FAIL:
+            failed = [c for c in check.cells if c.conforms is False]
+            found = sum(cells(Ends.of(cell, site)) for cell in failed)
+            counts[check.rule] = counts.get(check.rule, 0) + found
+    return {rule: count for rule, count in sorted(counts.items()) if count}

@@ -14,10 +14,18 @@ if TYPE_CHECKING:
     from faults.fault import Inject
     from faults.site import Site
 
-TABLE = "inet k8snet-fault"
 # Also when it is not there; nft learnt "destroy" later than distributions have it.
 REMOVE = "add table {0}\ndelete table {0}\n"
 FAMILY = {False: "ip", True: "ip6"}
+
+# Before conntrack: also what was let through before the fault is dropped.
+EARLY = "type filter hook prerouting priority raw; policy accept;"
+# Before conntrack puts fragments together, which is at -400.
+EARLIEST = "type filter hook prerouting priority -450; policy accept;"
+ARRIVING = "type filter hook input priority filter; policy accept;"
+LEAVING = "type filter hook output priority filter; policy accept;"
+# Before the cluster's own translation.
+HIDING = "type nat hook postrouting priority srcnat - 5; policy accept;"
 
 
 def _for_pods(rule: str) -> str:
@@ -27,67 +35,81 @@ def _for_pods(rule: str) -> str:
     )
 
 
-def _table(chain: str, rules: str) -> str:
-    return f"table {TABLE} {{\nchain fault {{\n{chain}\n{rules}\n}}\n}}\n"
+def table(name: str, chain: str, rules: str) -> str:
+    """Write a table of one chain."""
+    return f"table {name} {{\nchain fault {{\n{chain}\n{rules}\n}}\n}}\n"
 
 
-def _on_node(node: str, table: str) -> Inject:
+def on_node(node: str, what: str, chain: str, rules: str) -> Inject:
+    """Have a table of one chain on a Node."""
+    name = f"inet k8snet-fault-{what}"
+
     @contextmanager
     def inject(site: Site) -> Iterator[None]:
         try:
-            site.nft(node, table)
+            site.nft(node, table(name, chain, rules))
             yield
         finally:
-            site.nft(node, REMOVE.format(TABLE))
+            site.nft(node, REMOVE.format(name))
 
     return inject
-
-
-# Before conntrack: also what was let through before the fault is dropped.
-EARLY = "type filter hook prerouting priority raw; policy accept;"
 
 
 def no_pod_traffic(node: str) -> Inject:
     """Drop what arrives at a Node from or for Pods; its own traffic goes on."""
     rules = _for_pods('iifname "eth0" {ip} daddr {pods} drop')
     rules += "\n" + _for_pods('iifname "eth0" {ip} saddr {pods} drop')
-    return _on_node(node, _table(EARLY, rules))
+    return on_node(node, "cut-off", EARLY, rules)
 
 
 def large_packets_lost(node: str, most: int) -> Inject:
     """Drop what arrives at a Node for its Pods and is too large; nobody is told."""
     rules = _for_pods(f'iifname "eth0" {{ip}} daddr {{pods}} meta length > {most} drop')
-    return _on_node(node, _table(EARLY, rules))
+    return on_node(node, "large", EARLY, rules)
 
 
 def echoes_dropped(node: str) -> Inject:
     """Drop the ICMP echoes that arrive at a Node for its Pods."""
     rules = 'iifname "eth0" icmp type echo-request drop\n'
     rules += 'iifname "eth0" icmpv6 type echo-request drop'
-    return _on_node(node, _table(EARLY, rules))
+    return on_node(node, "echoes", EARLY, rules)
 
 
 def fragments_dropped(node: str) -> Inject:
     """Drop the fragments that arrive at a Node, before they are put together."""
     rules = 'iifname "eth0" ip frag-off & 0x1fff != 0 drop\n'
     rules += 'iifname "eth0" exthdr frag exists drop'
-    # Before conntrack's defragmentation, which is at -400.
-    early = "type filter hook prerouting priority -450; policy accept;"
-    return _on_node(node, _table(early, rules))
+    return on_node(node, "fragments", EARLIEST, rules)
 
 
 def deaf_to_pods(node: str) -> Inject:
     """Drop what Pods send to a Node's kubelet, and to what checks its health."""
-    chain = "type filter hook input priority filter; policy accept;"
     rules = _for_pods("{ip} saddr {pods} tcp dport {{ 10250, 30000-32767 }} drop")
-    return _on_node(node, _table(chain, rules))
+    return on_node(node, "deaf", ARRIVING, rules)
+
+
+def kubelet_closed(node: str) -> Inject:
+    """Refuse every connection to a Node's kubelet."""
+    rules = "tcp dport 10250 reject with tcp reset"
+    return on_node(node, "kubelet", ARRIVING, rules)
+
+
+def own_pods_blocked(node: str) -> Inject:
+    """Drop what a Node itself, its kubelet included, would begin with its Pods."""
+    return on_node(node, "own-pods", LEAVING, 'oifname "cni0" ct state new drop')
+
+
+def refusals_swallowed(node: str) -> Inject:
+    """Drop the ICMP errors by which a Node refuses what its Pods ask for."""
+    rules = 'oifname "cni0" icmp type destination-unreachable icmp code 3 drop\n'
+    rules += 'oifname "cni0" icmpv6 type destination-unreachable icmpv6 code 4 drop'
+    return on_node(node, "refusals", LEAVING, rules)
 
 
 def pods_masqueraded(node: str) -> Inject:
     """Hide the addresses of a Node's Pods from other Nodes' Pods and processes."""
-    chain = "type nat hook postrouting priority srcnat - 5; policy accept;"
     rules = _for_pods('oifname "eth0" {ip} saddr {pods} masquerade')
-    return _on_node(node, _table(chain, rules))
+    return on_node(node, "masquerade", HIDING, rules)
 
 
 def first_dns_replica_silent(site: Site) -> Iterator[None]:
@@ -95,13 +117,13 @@ def first_dns_replica_silent(site: Site) -> Iterator[None]:
     pod = site.dns_replicas()[0]
     node = site.short(pod["spec"]["nodeName"])
     inside = _netns_of(site, node, "coredns", pod["status"]["podIP"])
-    chain = "type filter hook input priority filter; policy accept;"
+    name = "inet k8snet-fault"
     rules = "udp dport 53 drop\ntcp dport 53 drop"
     try:
-        output([*inside, "nft", "-f", "-"], _table(chain, rules))
+        output([*inside, "nft", "-f", "-"], table(name, ARRIVING, rules))
         yield
     finally:
-        output([*inside, "nft", "-f", "-"], REMOVE.format(TABLE))
+        output([*inside, "nft", "-f", "-"], REMOVE.format(name))
 
 
 def _netns_of(site: Site, node: str, program: str, address: str) -> list[str]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_k8snet import localcluster
 from pytest_k8snet.cluster.api import Api
+from pytest_k8snet.cluster.errors import NotFound
 from pytest_k8snet.localcluster import cgroups, node_agents, state
 from pytest_k8snet.localcluster.node import Node, nodes
 from pytest_k8snet.manifests import MANAGED_BY, US
@@ -131,6 +132,21 @@ class Site:
             )
 
         wait_until(gathered, "the cluster DNS has moved", 60)
+
+    # ------------------------------------------------------------------ objects, gone
+
+    def remove(self, path: str) -> None:
+        """Delete an object at once, and wait until it is gone."""
+
+        def gone() -> bool:
+            try:
+                self.api.get(path)
+            except NotFound:
+                return True
+            return False
+
+        self.api.delete(path, gracePeriodSeconds=0)
+        wait_until(gone, f"{path} is gone", 30)
 
     # --------------------------------------------------------------- what we leave
 

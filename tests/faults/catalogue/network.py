@@ -26,7 +26,7 @@ from faults.ends import (
 )
 from faults.fault import Fault
 
-ONE, OTHER = "worker", "worker2"
+FIRST, ONE, OTHER = "control-plane", "worker", "worker2"
 
 NEVER_CONNECTED = (
     "POD-SOURCE-PRESERVED",
@@ -138,6 +138,7 @@ RULES_MISSING = Fault(
                 "SERVICE-BACKEND-REMOVED",
                 "SERVICE-UDP-REMAP",
                 "SERVICE-API-SERVER",
+                *("EGRESS-TARGET", "DNS-UPSTREAM", "SERVICE-EXTERNAL-IPS"),
             ),
             asked_on(OTHER),
         ),
@@ -157,6 +158,12 @@ RULES_MISSING = Fault(
         "CLUSTER-IP-NOT-EXPOSED": everywhere,
         "SERVICE-SESSION-AFFINITY": everywhere,
     },
+    # What only the user can name is behind Services, too.
+    args=(
+        "--k8snet-egress-target=10.96.0.1:443",
+        "--k8snet-upstream-name=kubernetes.default.svc.cluster.local.",
+        "--k8snet-external-ip=203.0.113.10",
+    ),
 )
 
 MASQUERADED = Fault(

@@ -1,0 +1,118 @@
+"""Pods with addresses that they should not have."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from faults.bridge import configured, set_bridge
+from faults.site import wait_until
+from pytest_k8snet.localcluster.images import PAUSE_IMAGE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from faults.fault import Inject
+    from faults.site import Site
+
+PODS = "/api/v1/namespaces/default/pods"
+STORE = "/run/cni-ipam-fault"
+ELSEWHERE = {"10.245.9.9": "10.245.9.0/24", "fd00:10:245::9": "fd00:10:245::/120"}
+"""Addresses, each with its range, that no Node has."""
+
+
+def shared(node: str) -> Inject:
+    """Have two Pods with the same addresses on a Node, as when IPAM lost its store."""
+
+    @contextmanager
+    def inject(site: Site) -> Iterator[None]:
+        with _removed(site, "first", "second"):
+            _make(site, node, "first")
+            taken = _addresses(site, "first")
+            ranges = dict(zip(taken, site.pod_ranges(node), strict=True))
+            _make_in(site, node, "second", ranges)
+            yield
+
+    return inject
+
+
+def foreign(node: str) -> Inject:
+    """Have a Pod on a Node with addresses of nobody's range."""
+
+    @contextmanager
+    def inject(site: Site) -> Iterator[None]:
+        with _removed(site, "stray"):
+            _make_in(site, node, "stray", ELSEWHERE, isGateway=False)
+            yield
+
+    return inject
+
+
+def _make_in(
+    site: Site,
+    node: str,
+    name: str,
+    wanted: Mapping[str, str],
+    **settings: object,
+) -> None:
+    """Make a Pod with these addresses, each of its range; others are as before."""
+
+    def change(config: dict[str, Any]) -> None:
+        ipam = {
+            "type": "host-local",
+            "dataDir": STORE,
+            "ranges": [
+                [{"subnet": subnet, "rangeStart": one, "rangeEnd": one}]
+                for one, subnet in wanted.items()
+            ],
+        }
+        set_bridge(config, ipam=ipam, **settings)
+
+    def obeyed() -> bool:
+        # The runtime reads its configuration a little later than it is written.
+        _make(site, node, name)
+        if _addresses(site, name) == list(wanted):
+            return True
+        site.remove(f"{PODS}/{name}")
+        return False
+
+    try:
+        with configured(node, change)(site):
+            wait_until(obeyed, f"{name} has the addresses it is to have", 30)
+    finally:
+        site.run(node, "rm", "-rf", STORE)
+
+
+def _make(site: Site, node: str, name: str) -> None:
+    """Make a Pod on a Node, and wait until it runs."""
+    container = {"name": "main", "image": PAUSE_IMAGE, "imagePullPolicy": "Never"}
+    body = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": name},
+        "spec": {
+            "nodeName": site.full(node),
+            "containers": [container],
+            "terminationGracePeriodSeconds": 0,
+        },
+    }
+    site.api.create(PODS, body)
+
+    def runs() -> bool:
+        return bool(site.api.get(f"{PODS}/{name}")["status"].get("phase") == "Running")
+
+    wait_until(runs, f"the Pod {name} runs", 30)
+
+
+@contextmanager
+def _removed(site: Site, *names: str) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        for name in names:
+            site.remove(f"{PODS}/{name}")
+
+
+def _addresses(site: Site, name: str) -> list[str]:
+    found = site.api.get(f"{PODS}/{name}")["status"]["podIPs"]
+    return [one["ip"] for one in found]

@@ -1,0 +1,61 @@
+"""The faults, and which of them are made together."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from faults.catalogue import network, objects, pods, policies
+
+if TYPE_CHECKING:
+    from faults.fault import Fault, Round
+
+FAULTS: tuple[Fault, ...] = (
+    *network.FAULTS,
+    *pods.FAULTS,
+    *objects.FAULTS,
+    *policies.FAULTS,
+)
+
+ALONE = (
+    network.ROUTE_MISSING,
+    network.RULES_MISSING,
+    network.LARGE_PACKETS_LOST,
+    network.DNS_REPLICA_SILENT,
+    network.CUT_OFF,
+    pods.OWN_PODS_BLOCKED,
+    pods.KUBELET_CLOSED,
+    *policies.FAULTS,
+)
+"""Faults of which much goes wrong, or which need arguments of their own."""
+
+ROUNDS: tuple[Round, ...] = (
+    *((fault,) for fault in ALONE),
+    (
+        network.MASQUERADED,
+        network.HAIRPIN_OFF,
+        network.ECHOES_DROPPED,
+        pods.CONTAINERS_APART,
+        pods.HOST_PORTS_UNMAPPED,
+        pods.WRONG_CLUSTER_DNS,
+        pods.NODE_ASKS_THE_CLUSTER,
+        pods.ADDRESS_SHARED,
+        objects.POLICIES_UNDONE,
+    ),
+    (
+        network.OTHER_MTU,
+        network.FRAGMENTS_DROPPED,
+        network.DEAF_TO_PODS,
+        pods.LOOPBACK_PUBLISHED,
+        pods.NODE_LOOPBACK_SHOWN,
+        pods.LOOPBACK_REFUSES,
+        pods.SECOND_ADDRESS,
+        pods.HOSTS_FILE_CHANGED,
+        pods.ADDRESS_FOREIGN,
+        objects.SELECTS_NOBODY,
+        objects.REFUSALS_SWALLOWED,
+        objects.NETWORK_UNAVAILABLE,
+        objects.DNS_ELSEWHERE,
+    ),
+)
+"""Few, because each is a run of the suite; in each, every rule has one reason to fail
+on any one Node."""

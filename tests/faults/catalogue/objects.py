@@ -1,0 +1,72 @@
+"""Faults of Services and Nodes as the API has them. See ``network``."""
+
+from __future__ import annotations
+
+from faults import netfilter, objects
+from faults.catalogue.network import OTHER, each
+from faults.ends import about, asked_on, everywhere
+from faults.fault import Fault
+
+POLICIES_UNDONE = Fault(
+    id="service-policies-undone",
+    breaks="Somebody takes affinity and traffic policies from Services.",
+    inject=objects.services_changed(
+        {
+            "sticky": {"sessionAffinity": "None"},
+            "internal-local": {"internalTrafficPolicy": "Cluster"},
+            "node-port-local": {"externalTrafficPolicy": "Cluster"},
+        }
+    ),
+    red=each(
+        (
+            *("SERVICE-SESSION-AFFINITY", "SERVICE-INTERNAL-LOCAL-ONLY"),
+            *("NODEPORT-SOURCE-LOCAL", "NODEPORT-LOCAL-ONLY"),
+        ),
+        everywhere,
+    ),
+)
+
+SELECTS_NOBODY = Fault(
+    id="svc-selector-mismatch",
+    breaks="A Service selects no Pod.",
+    inject=objects.services_changed(
+        {"internal-local": {"selector": {"k8snet.io/rank": "none"}}}
+    ),
+    red={"SERVICE-INTERNAL-LOCAL": everywhere},
+    # Its control, that the Service answers where its backend is, does not hold.
+    inconclusive={"SERVICE-INTERNAL-LOCAL-ONLY": everywhere},
+)
+
+REFUSALS_SWALLOWED = Fault(
+    id="service-no-endpoints-blackhole",
+    breaks="A Node's Pods are not told that a Service refuses them.",
+    inject=netfilter.refusals_swallowed(OTHER),
+    red={"SERVICE-NO-ENDPOINTS": asked_on(OTHER)},
+)
+
+NETWORK_UNAVAILABLE = Fault(
+    id="node-network-unavailable",
+    breaks="A Node's status says that its network is not there.",
+    inject=objects.network_unavailable(OTHER),
+    red={"NODE-READY": asked_on(OTHER)},
+)
+
+DNS_ELSEWHERE = Fault(
+    id="dns-service-ip-mismatch",
+    breaks="Pods are told another address than that of the cluster DNS Service.",
+    inject=objects.dns_service_elsewhere,
+    red={
+        "DNS-TENTH-IP": everywhere,
+        **each(
+            ("DNS-RESOLV-CONF", "DNS-HOST-NETWORK"), about("nameservers", everywhere)
+        ),
+    },
+)
+
+FAULTS = (
+    POLICIES_UNDONE,
+    SELECTS_NOBODY,
+    REFUSALS_SWALLOWED,
+    NETWORK_UNAVAILABLE,
+    DNS_ELSEWHERE,
+)

@@ -1,0 +1,124 @@
+"""Objects of the API that somebody spoils, some of them as soon as they are made."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from threading import Event
+from typing import TYPE_CHECKING, Any
+
+from faults.site import wait_until
+from pytest_k8snet.manifests import MANAGED_BY, US
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from faults.fault import Inject
+    from faults.site import Site
+
+Json = dict[str, Any]
+OURS = f"{MANAGED_BY}={US}"
+SERVICES = "/api/v1/services"
+DNS_SERVICES = "/api/v1/namespaces/kube-system/services"
+EVERY = 0.05
+"""Seconds between two looks of a saboteur; a Service takes seconds to be asked."""
+
+
+def sabotaged(collection: str, spoil: Callable[[Site, Json], None]) -> Inject:
+    """Spoil each of our objects of a collection, once, as soon as it is there."""
+
+    @contextmanager
+    def inject(site: Site) -> Iterator[None]:
+        over = Event()
+
+        def work() -> None:
+            done = set()
+            while not over.wait(EVERY):
+                for item in site.api.list(collection, labelSelector=OURS):
+                    if (uid := item["metadata"]["uid"]) not in done:
+                        done.add(uid)
+                        spoil(site, item)
+
+        with ThreadPoolExecutor(1) as pool:
+            saboteur = pool.submit(work)
+            try:
+                yield
+            finally:
+                over.set()
+                saboteur.result()
+
+    return inject
+
+
+def services_changed(changes: Mapping[str, Json]) -> Inject:
+    """Give Services of a run, by name, other fields than it asked for."""
+
+    def spoil(site: Site, item: Json) -> None:
+        metadata = item["metadata"]
+        name, namespace = metadata["name"], metadata["namespace"]
+        if change := changes.get(name):
+            path = f"/api/v1/namespaces/{namespace}/services/{name}"
+            site.api.patch(path, {"spec": change})
+
+    return sabotaged(SERVICES, spoil)
+
+
+def network_unavailable(node: str) -> Inject:
+    """Let a Node's status say that its network is not there."""
+    condition = {
+        "type": "NetworkUnavailable",
+        "status": "True",
+        "reason": "NoRouteCreated",
+        "message": "a fault",
+    }
+
+    @contextmanager
+    def inject(site: Site) -> Iterator[None]:
+        path = f"/api/v1/nodes/{site.full(node)}"
+
+        def others() -> list[Json]:
+            conditions = site.api.get(path)["status"]["conditions"]
+            return [c for c in conditions if c["type"] != condition["type"]]
+
+        def state(conditions: list[Json]) -> None:
+            site.api.patch(f"{path}/status", {"status": {"conditions": conditions}})
+
+        def tainted() -> bool:
+            taints = site.api.get(path)["spec"].get("taints", ())
+            return any("network-unavailable" in taint["key"] for taint in taints)
+
+        try:
+            state([*others(), condition])
+            wait_until(tainted, "the Node is tainted", 20)
+            yield
+        finally:
+            state(others())
+            wait_until(lambda: not tainted(), "the Node is tainted no more", 20)
+
+    return inject
+
+
+@contextmanager
+def dns_service_elsewhere(site: Site) -> Iterator[None]:
+    """Make the cluster DNS known by another Service than the one Pods are told of."""
+    path = f"{DNS_SERVICES}/a-dns"
+    body = {
+        "apiVersion": "v1",
+        "kind": "Service",
+        # The first by name.
+        "metadata": {"name": "a-dns", "labels": {"k8s-app": "kube-dns"}},
+        "spec": {
+            "selector": {"k8s-app": "kube-dns"},
+            "ipFamilyPolicy": "PreferDualStack",
+            "ports": [
+                {"name": protocol.lower(), "port": 53, "protocol": protocol}
+                for protocol in ("TCP", "UDP")
+            ],
+        },
+    }
+
+    try:
+        site.api.create(DNS_SERVICES, body)
+        yield
+    finally:
+        site.remove(path)
