@@ -232,16 +232,19 @@ class Handler(BaseHTTPRequestHandler):
         """Show what there is, and the first of it that is deleted."""
         self.send_response(200)
         self.send_header("Connection", "close")
+        # In pieces, each of which is read when it comes.
+        self.send_header("Transfer-Encoding", "chunked")
         self.end_headers()
         self.show("ADDED", items)
         self.server.fake.waits.set()
         self.show("DELETED", self.server.fake.gone(items, seconds))
+        self.wfile.write(b"0\r\n\r\n")
         self.close_connection = True
 
     def show(self, event: str, items: list[Json]) -> None:
         for item in items:
-            line = json.dumps({"type": event, "object": item})
-            self.wfile.write(line.encode() + b"\n")
+            line = json.dumps({"type": event, "object": item}).encode() + b"\n"
+            self.wfile.write(b"%x\r\n%b\r\n" % (len(line), line))
         self.wfile.flush()
 
 
