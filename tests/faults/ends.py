@@ -23,6 +23,7 @@ class Ends:
         target: the Node that is dialled; "" when the target is on none.
         dialled: the target as the report names it.
         site: where the cell is.
+        family: the IP family of the cell's check, if it has one.
 
     """
 
@@ -30,17 +31,18 @@ class Ends:
     target: str
     dialled: str
     site: Site = field(compare=False)
+    family: str | None = None
 
     def __str__(self) -> str:
         return f"{self.source or 'outside'} -> {self.dialled}"
 
     @classmethod
-    def of(cls, cell: Cell, site: Site) -> Ends:
+    def of(cls, cell: Cell, site: Site, family: str | None = None) -> Ends:
         source, target = (
             site.short(found[1]) if (found := NODE.search(end)) else ""
             for end in (cell.source, cell.target)
         )
-        return cls(source, target, cell.target, site)
+        return cls(source, target, cell.target, site, family)
 
 
 Cells = Callable[[Ends], bool]
@@ -75,9 +77,9 @@ def entering(node: str) -> Cells:
     return lambda ends: ends.source != node == ends.target
 
 
-def own(node: str) -> Cells:
-    """Cells that begin and end on a Node."""
-    return lambda ends: ends.source == node == ends.target
+def over(family: str, cells: Cells) -> Cells:
+    """Of some cells, those in checks of that IP family."""
+    return lambda ends: cells(ends) and ends.family == family
 
 
 def about(what: str, cells: Cells) -> Cells:

@@ -107,7 +107,7 @@ def _of_check(faults: Round, check: CheckDocument, site: Site) -> Iterator[str]:
     # The same ends may be asked in several ways: one that fails is enough.
     failed: dict[Ends, bool] = {}
     for cell in check.cells:
-        ends = Ends.of(cell, site)
+        ends = Ends.of(cell, site, check.family)
         failed[ends] = failed.get(ends, False) or cell.conforms is False
     reds = [fault.red[rule] for fault in faults if rule in fault.red]
     bad = {end for end in failed if any(cells(end) for cells in reds)}
@@ -136,6 +136,6 @@ def seen(fault: Fault, report: Report, site: Site) -> dict[str, int]:
         cells = fault.red.get(check.rule)
         if cells and check.result == Word.FAIL:
             failed = [c for c in check.cells if c.conforms is False]
-            found = sum(cells(Ends.of(cell, site)) for cell in failed)
+            found = sum(cells(Ends.of(c, site, check.family)) for c in failed)
             counts[check.rule] = counts.get(check.rule, 0) + found
     return {rule: count for rule, count in sorted(counts.items()) if count}

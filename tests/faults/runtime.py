@@ -90,8 +90,7 @@ def second_address(node: str, pod: str, port: int) -> Inject:
 
 def loopback_published(node: str, pod: str, port: int) -> Inject:
     """Lead what is for a port of some Pods to their loopback."""
-    rules = f'iifname "eth0" tcp dport {port} dnat ip to 127.0.0.1\n'
-    rules += f'iifname "eth0" tcp dport {port} dnat ip6 to ::1'
+    rules = f'iifname "eth0" tcp dport {port} dnat ip to 127.0.0.1'
     script = f"echo 1 >{LOCALNET}\n" + _nft("published", ARRIVALS, rules)
     return meddled(node, pod, "main", "published", script)
 

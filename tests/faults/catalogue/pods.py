@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from faults import addresses, bridge, kubelet, netfilter, runtime
 from faults.catalogue.network import ONE, OTHER, each
-from faults.ends import about, asked_on, at_port, dialled_at, own
+from faults.ends import about, asked_on, at_port, dialled_at, everywhere, over
 from faults.fault import Fault, together
 
 SERVER, CLIENT, EDGE = "server-", "client-", "edge-"
@@ -32,7 +32,8 @@ LOOPBACK_PUBLISHED = Fault(
     id="pod-loopback-published",
     breaks="Servers on the loopback of a Node's Pods are reached at their Pod IPs.",
     inject=runtime.loopback_published(OTHER, SERVER, 8088),
-    red={"LOCALHOST-PRIVATE": dialled_at(OTHER)},
+    # The kernel takes nothing for ::1 that comes from elsewhere, whatever is rewritten.
+    red={"LOCALHOST-PRIVATE": over("ipv4", dialled_at(OTHER))},
 )
 
 NODE_LOOPBACK_SHOWN = Fault(
@@ -107,11 +108,19 @@ OWN_PODS_BLOCKED = Fault(
     id="node-to-local-pod-blocked",
     breaks="A Node cannot reach its own Pods; so they never become ready.",
     inject=netfilter.own_pods_blocked(OTHER),
-    red={
-        "NODE-TO-LOCAL-POD": own(OTHER),
-        "KUBELET-PROBES": asked_on(OTHER),
-        "HOSTPORT": own(OTHER),
-    },
+    red={"NODE-TO-LOCAL-POD": asked_on(OTHER), "KUBELET-PROBES": asked_on(OTHER)},
+    # Services leave out what is not ready, and so say nothing of the network.
+    inconclusive=each(
+        (
+            *("SERVICE-CLUSTER-IP", "SERVICE-FROM-NODE", "SERVICE-BY-NAME"),
+            *("SERVICE-ALL-BACKENDS", "SERVICE-BALANCE", "SERVICE-HAIRPIN"),
+            *("SERVICE-HEADLESS", "SERVICE-NO-ENDPOINTS", "SERVICE-SOURCE-PRESERVED"),
+            *("SERVICE-TRAFFIC-DISTRIBUTION", "CLUSTER-IP-NOT-EXPOSED"),
+            *("DNS-HEADLESS", "DNS-SRV-HEADLESS", "DNS-POD-HOSTNAME", "DNS-PTR"),
+            "CONTROL-PLANE-TO-POD",
+        ),
+        everywhere,
+    ),
 )
 
 KUBELET_CLOSED = Fault(
