@@ -31,6 +31,7 @@ from pytest_k8snet.plan import (
     nodes_of,
     probes,
     roles_of,
+    uses_services,
 )
 from pytest_k8snet.rules import RULES
 from pytest_k8snet.rules.pod_network import POD_TO_POD
@@ -266,3 +267,20 @@ def test_policies_are_made_once_however_many_rules_need_them() -> None:
     assert names
     assert len(names) == len(set(names))
     assert plan_of(THREE, checks([POD_TO_POD])).policies == ()
+
+
+@pytest.mark.parametrize(
+    ("rule", "expected"),
+    [
+        ("SERVICE-CLUSTER-IP", True),
+        ("SERVICE-PROGRAMMING-TIME", True),
+        ("POD-TO-POD", False),
+        ("KUBELET-PROBES", False),
+    ],
+)
+def test_rules_use_services_of_their_own_or_make_them(
+    rule: str, *, expected: bool
+) -> None:
+    (found,) = (one for one in RULES if one.id == rule)
+
+    assert uses_services(found) is expected

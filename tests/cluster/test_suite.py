@@ -11,6 +11,7 @@ import yaml
 from access import kubeconfig_for
 from faults.ends import Ends
 from faults.fault import LEFT_OUT
+from faults.objects import tainted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -149,6 +150,14 @@ def test_other_kinds_of_clusters_are_green_too(
         explained = LEFT_OUT | ({"SERVICE-DUAL-STACK"} if absent else set())
         others = (c.id for c in skipped if c.rule not in explained)
         assert all(absent and absent in i for i in others)
+
+
+def test_a_tainted_node_is_asked_like_the_others(suite: Suite) -> None:
+    with tainted(suite.site, "worker2"):
+        run = suite.run("-m", "rule2 or rule3")
+
+    assert run.green, run.output
+    assert ("worker", "worker2") in pairs_of(run, "POD-TO-POD", suite.site)
 
 
 def test_what_is_kept_is_removed_by_cleanup(suite: Suite) -> None:

@@ -12,6 +12,7 @@ from pytest_k8snet.manifests import MANAGED_BY, US
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
+    from contextlib import AbstractContextManager
 
     from faults.fault import Inject
     from faults.site import Site
@@ -61,6 +62,32 @@ def services_changed(changes: Mapping[str, Json]) -> Inject:
             site.api.patch(path, {"spec": change})
 
     return sabotaged(SERVICES, spoil)
+
+
+def everything_denied(site: Site) -> AbstractContextManager[None]:
+    """Make a policy that lets nothing in or out in every namespace of a run."""
+    spec = {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
+
+    def spoil(site: Site, item: Json) -> None:
+        group = "/apis/networking.k8s.io/v1"
+        namespace = f"{group}/namespaces/{item['metadata']['name']}"
+        body = {"metadata": {"name": "default-deny"}, "spec": spec}
+        site.api.create(f"{namespace}/networkpolicies", body)
+
+    return sabotaged("/api/v1/namespaces", spoil)(site)
+
+
+@contextmanager
+def tainted(site: Site, node: str) -> Iterator[None]:
+    """Keep what does not tolerate it off a Node."""
+    path = f"/api/v1/nodes/{site.full(node)}"
+    before = site.api.get(path)["spec"].get("taints", [])
+    taint = {"key": "k8snet.io/fault", "effect": "NoExecute"}
+    try:
+        site.api.patch(path, {"spec": {"taints": [*before, taint]}})
+        yield
+    finally:
+        site.api.patch(path, {"spec": {"taints": before}})
 
 
 def network_unavailable(node: str) -> Inject:

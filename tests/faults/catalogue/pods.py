@@ -32,7 +32,7 @@ LOOPBACK_PUBLISHED = Fault(
     id="pod-loopback-published",
     breaks="Servers on the loopback of a Node's Pods are reached at their Pod IPs.",
     inject=runtime.loopback_published(OTHER, SERVER, 8088),
-    # The kernel takes nothing for ::1 that comes from elsewhere, whatever is rewritten.
+    # IPv6 has no route_localnet: the kernel drops what is rewritten to ::1.
     red={"LOCALHOST-PRIVATE": over("ipv4", dialled_at(OTHER))},
 )
 
