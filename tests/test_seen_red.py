@@ -42,9 +42,9 @@ def test_every_fault_is_made_once() -> None:
     assert set(made.values()) == {1}
 
 
-def test_a_fault_with_arguments_of_its_own_is_made_alone() -> None:
+def test_the_faults_of_a_round_want_the_same_of_the_suite() -> None:
     for faults in ROUNDS:
-        assert len(faults) == 1 or not any(fault.args for fault in faults)
+        assert len({fault.args for fault in faults}) == 1
 
 
 def test_the_table_names_the_faults_of_each_rule() -> None:

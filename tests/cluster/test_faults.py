@@ -35,7 +35,7 @@ def sightings() -> Iterator[list[Sighting]]:
 def test_a_fault_is_seen_where_it_is_and_nowhere_else(
     faults: Round, suite: Suite, sightings: list[Sighting]
 ) -> None:
-    args = [arg for fault in faults for arg in fault.args]
+    (args,) = {fault.args for fault in faults}
 
     with injected(faults, suite.site):
         run = suite.run(*args)

@@ -120,3 +120,8 @@ def on_either(one: str, other: str) -> Cells:
 def resolved_on(node: str) -> Cells:
     """Cells in which a Node's Pods ask for a name; facts about them are no such."""
     return lambda ends: ends.source == node and ends.dialled.startswith("name ")
+
+
+def named(begin: str, cells: Cells) -> Cells:
+    """Of some cells, those that ask for a name that begins so."""
+    return lambda ends: cells(ends) and ends.dialled.startswith(f"name {begin}")

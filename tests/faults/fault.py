@@ -49,7 +49,7 @@ class Fault:
         inconclusive: the rules that cannot be judged because of it, each with the
             cells that make a check so.
         may: the rules that chance decides about, each with why.
-        args: what the suite is run with; such a fault is alone in its round.
+        args: what the suite is run with, the same for all faults of a round.
 
     """
 

@@ -56,6 +56,7 @@ ROUNDS: tuple[Round, ...] = (
         objects.NETWORK_UNAVAILABLE,
         objects.DNS_ELSEWHERE,
     ),
+    (objects.AFFINITY_STUCK, objects.NAME_NOT_UPDATED),
 )
 """Few, because each is a run of the suite; in each, every rule has one reason to fail
 on any one Node."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from faults import netfilter, objects
 from faults.catalogue.network import OTHER, each
-from faults.ends import about, asked_on, everywhere
+from faults.ends import about, asked_on, everywhere, named
 from faults.fault import Fault
 
 POLICIES_UNDONE = Fault(
@@ -63,10 +63,37 @@ DNS_ELSEWHERE = Fault(
     },
 )
 
+WHAT_WAITS = (
+    "--k8snet-profile=full",
+    *("-k", "SERVICE-AFFINITY-TIMEOUT or DNS-UPDATE-TIME"),
+)
+
+AFFINITY_STUCK = Fault(
+    id="session-affinity-stuck",
+    breaks="A Service keeps its clients for hours, and not for a second.",
+    inject=objects.services_changed(
+        {"forgetful": {"sessionAffinityConfig": {"clientIP": {"timeoutSeconds": 9000}}}}
+    ),
+    red={"SERVICE-AFFINITY-TIMEOUT": everywhere},
+    args=WHAT_WAITS,
+)
+
+NAME_NOT_UPDATED = Fault(
+    id="dns-headless-stale",
+    breaks="The name of a headless Service does not follow its Pods.",
+    inject=objects.services_changed(
+        {"named": {"selector": {"k8snet.io/rank": "none"}}}
+    ),
+    red={"DNS-UPDATE-TIME": named("named.", everywhere)},
+    args=WHAT_WAITS,
+)
+
 FAULTS = (
     POLICIES_UNDONE,
     SELECTS_NOBODY,
     REFUSALS_SWALLOWED,
     NETWORK_UNAVAILABLE,
     DNS_ELSEWHERE,
+    AFFINITY_STUCK,
+    NAME_NOT_UPDATED,
 )
