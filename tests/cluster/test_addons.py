@@ -7,6 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from faults.objects import everything_denied
 from faults.site import output, wait_until
 
 if TYPE_CHECKING:
@@ -51,6 +52,8 @@ def test_on_cilium_it_does_not_either_and_policies_are_enforced(
 
     with other_cluster("cilium.yaml") as suite:
         run = suite.run()
+        with everything_denied(suite.site):
+            denied = suite.run()
         # One that lets nobody in cuts the cluster off from its own DNS.
         assert dns_answers(suite.site)
         suite.site.api.create(path, {"metadata": {"name": "nobody"}, "spec": policy})
@@ -58,6 +61,8 @@ def test_on_cilium_it_does_not_either_and_policies_are_enforced(
 
     features = {"DualStack", "NetworkPolicy"}
     assert deviating(run, "Cilium", features) == CILIUM, run.output
+    assert set(denied.words.values()) == {"inconclusive", "not-applicable"}
+    assert "policies that are not ours apply to our Pods" in denied.output
 
 
 def deviating(run: SuiteRun, plugin: str, features: set[str]) -> set[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from contextlib import ExitStack, contextmanager
+from ipaddress import ip_network
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -135,7 +136,7 @@ def node_loopback_shown(node: str, pod: str) -> Inject:
     @contextmanager
     def inject(site: Site) -> Iterator[None]:
         (pods,) = (r for r in site.pod_ranges(node) if ":" not in r)
-        gateway = pods.replace(".0/24", ".1")
+        gateway = ip_network(pods)[1]
         here = f"ip daddr {gateway} tcp dport {CHOSEN} dnat ip to 127.0.0.1"
         arriving = on_node(node, "loopback", ARRIVALS, f'iifname "cni0" {here}')
         before = site.run(node, "cat", LOCALNET)
