@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_k8snet.localcluster import PROBE_IMAGE, images, userland
+from pytest_k8snet.localcluster import images, userland
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -84,10 +84,6 @@ def test_an_archive_is_made_once_per_content(tmp_path: Path, program: Path) -> N
     program.write_bytes(b"\x7fELF2")
     other = images._archive(tmp_path, "k8snet.local/p:1", files(program), CONFIG)
     assert other != first
-
-
-def test_the_name_of_the_probe_image_is_one() -> None:
-    assert images.PROBE_IMAGE == PROBE_IMAGE
 
 
 def test_everything_lies_below_one_usr() -> None:

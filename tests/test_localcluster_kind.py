@@ -47,6 +47,25 @@ case "$1 $2" in
 esac
 """
 
+ENGINE = """#!/bin/sh
+echo "engine $@" >>{folder}/calls
+case "$*" in
+*" get --raw /api/v1/nodes") cat {folder}/nodes ;;
+*" get --raw /api/v1")
+  echo '{{"resources": [{{"kind": "Pool", "name": "pools", "namespaced": false}}]}}' ;;
+*"/deployments/coredns")
+  echo '{{"spec": {{"replicas": 2}}, "status": {{"readyReplicas": 2}}}}' ;;
+*" images ls "*) cat {folder}/images ;;
+*" apply "*) {apply} ;;
+esac
+exit {status}
+"""
+NODE = """{"items": [{"spec": {}, "status": {
+  "addresses": [{"type": "Hostname", "address": "ci-control-plane"},
+                {"type": "InternalIP", "address": "172.18.0.2"}],
+  "conditions": [{"type": "Ready", "status": "True"},
+                 {"type": "NetworkUnavailable", "status": "False"}]}}]}"""
+
 
 class Machine:
     """A machine with a recorded kind and recorded engines on PATH."""
@@ -65,16 +84,20 @@ class Machine:
         monkeypatch.setenv("K8SNET_STATE_HOME", str(folder / "state"))
         monkeypatch.delenv("K8SNET_PROVIDER", raising=False)
         monkeypatch.delenv(kind.CHOICE, raising=False)
+        probe = folder / "probe.tar"
+        monkeypatch.setattr(images, "probe_archive", lambda _: probe)
+        (folder / "nodes").write_text(NODE)
 
     def program(self, name: str, text: str) -> None:
         path = self.folder / name
         path.write_text(text)
         path.chmod(0o755)
 
-    def engine(self, name: str, status: int = 0) -> None:
-        self.program(name, f"#!/bin/sh\nexit {status}\n")
+    def engine(self, name: str, status: int = 0, apply: str = ":") -> None:
+        text = ENGINE.format(folder=self.folder, status=status, apply=apply)
+        self.program(name, text)
 
-    def kind(self, create: str = ":") -> None:
+    def kind(self, create: str = "echo ci >>$(dirname $0)/clusters") -> None:
         nodes = NODES.replace("\n", "\\n")
         self.program(
             "kind", KIND.format(folder=self.folder, nodes=nodes, create=create)
@@ -147,7 +170,10 @@ def test_up_creates_the_cluster_from_the_first_document_only(machine: Machine) -
         nodes=("ci-control-plane", "ci-worker", "ci-worker2"),
         outside=(),
         features=frozenset({Feature.NETWORK_POLICY}),
+        image=localcluster.PROBE_IMAGE,
     )
+    (loaded,) = machine.calls("load")
+    assert loaded.endswith("probe.tar --name ci")
 
 
 def test_up_does_not_wait_for_nodes_that_have_no_network(machine: Machine) -> None:
@@ -224,6 +250,35 @@ def test_a_kind_cluster_is_found_listed_entered_and_removed(machine: Machine) ->
     assert not localcluster.down("other", provider="kind")
 
 
+def test_the_probe_image_is_used_where_all_nodes_have_it(machine: Machine) -> None:
+    machine.engine("engine-a")
+    machine.kind()
+    (machine.folder / "clusters").write_text("ci\n")
+
+    found = localcluster.find("kind-ci")
+    (machine.folder / "images").write_text(f"{localcluster.PROBE_IMAGE} sha256:1")
+    given = localcluster.find("kind-ci")
+
+    assert found is not None
+    assert found.image == ""
+    assert given is not None
+    assert given.image == localcluster.PROBE_IMAGE
+
+
+def test_up_waits_for_nodes_that_kind_does_not_wait_for(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine.engine("engine-a")
+    machine.kind()
+    (machine.folder / "nodes").write_text(NODE.replace('"True"', '"False"'))
+    monkeypatch.setattr(kind_addons, "READY_SECONDS", 0)
+
+    with pytest.raises(localcluster.TimedOutError, match="readiness of all Nodes"):
+        localcluster.up(machine.file)
+
+    assert machine.calls("delete") == ["delete cluster --name ci"]
+
+
 def test_an_image_is_loaded_onto_all_nodes(machine: Machine) -> None:
     machine.engine("engine-a")
     machine.kind()
@@ -233,27 +288,10 @@ def test_an_image_is_loaded_onto_all_nodes(machine: Machine) -> None:
     assert machine.calls("load") == ["load image-archive probe.tar --name ci"]
 
 
-ENGINE = """#!/bin/sh
-echo "engine $@" >>{folder}/calls
-case "$*" in
-*" get --raw /api/v1/nodes") cat {folder}/nodes ;;
-*" get --raw /api/v1")
-  echo '{{"resources": [{{"kind": "Pool", "name": "pools", "namespaced": false}}]}}' ;;
-*" apply "*) {apply} ;;
-esac
-"""
-NODE = """{"items": [{"spec": {}, "status": {
-  "addresses": [{"type": "Hostname", "address": "ci-control-plane"},
-                {"type": "InternalIP", "address": "172.18.0.2"}],
-  "conditions": [{"type": "Ready", "status": "True"},
-                 {"type": "NetworkUnavailable", "status": "False"}]}}]}"""
-
-
 @pytest.fixture
 def network(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> Machine:
     """A machine with kind, and a cluster file with a pod network that is an add-on."""
-    machine.kind(create=f"echo ci >{machine.folder}/clusters")
-    (machine.folder / "nodes").write_text(NODE)
+    machine.kind()
     plugins = machine.folder / "cni"
     plugins.mkdir()
     (plugins / "bridge").touch()
@@ -275,17 +313,14 @@ def network(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> Machine:
 
 
 def test_a_pod_network_of_ours_is_put_into_a_cluster_of_kind(network: Machine) -> None:
-    network.program(
-        "engine-a", ENGINE.format(folder=network.folder, apply="cat >>$0.applied")
-    )
+    network.engine("engine-a", apply="cat >>$0.applied")
 
     cluster = localcluster.up(network.file, provider="kind")
 
     seen = yaml.safe_load((network.folder / "seen.yaml").read_text())
     assert seen["networking"]["disableDefaultCNI"] is True
     assert "--wait" not in network.calls("create")[0]
-    (loaded,) = network.calls("load")
-    assert loaded.startswith("load image-archive ")
+    assert len(network.calls("load image-archive")) == len(("network", "probe"))
     assert len(network.calls("engine cp")) == len(cluster.nodes)
     applied = (network.folder / "engine-a.applied").read_text()
     assert yaml.safe_load(applied)["metadata"] == {"name": "172.18.0.2"}
@@ -296,7 +331,7 @@ def test_a_cluster_of_kind_whose_network_cannot_be_made_is_removed(
     network: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     refuse = "echo 'no such kind' >&2; exit 1"
-    network.program("engine-a", ENGINE.format(folder=network.folder, apply=refuse))
+    network.engine("engine-a", apply=refuse)
     monkeypatch.setattr(installer, "CREATION_SECONDS", 0)
 
     with pytest.raises(localcluster.TimedOutError, match=r"creation of .*no such kind"):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .cluster import Cluster, Provider
+from .cluster import PROBE_IMAGE, Cluster, Provider
 from .errors import (
     BuildError,
     ClusterConfigError,
@@ -20,15 +20,11 @@ from .lifecycle import (
     down,
     find,
     incomplete,
-    load_probe_image,
     node_command,
     prepare,
     require,
     up,
 )
-
-# Pods of a local cluster can use this image; there is no registry to pull another from.
-PROBE_IMAGE = "k8snet.local/probe:1"
 
 __all__ = [
     "PROBE_IMAGE",
@@ -50,7 +46,6 @@ __all__ = [
     "find",
     "incomplete",
     "kubeconfig_text",
-    "load_probe_image",
     "logs_command",
     "node_command",
     "prepare",

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from pytest_k8snet.model import Feature
 
 Provider = Literal["netns", "kind"]
+PROBE_IMAGE = "k8snet.local/probe:1"
+"""Pods of our clusters can use it; there is no registry to pull another from."""
 
 
 @dataclass(frozen=True)
@@ -19,7 +21,8 @@ class Cluster:
 
     `outside` is the argv prefix that runs a command where no Node and no Pod is, but
     from where the Nodes can be reached; empty when the provider has no such place.
-    `features` are those that the cluster file claims.
+    `features` are those that the cluster file claims. `image` is one with Python that
+    all Nodes have; empty when none is known.
     """
 
     name: str
@@ -29,3 +32,4 @@ class Cluster:
     nodes: tuple[str, ...]
     outside: tuple[str, ...] = ()
     features: frozenset[Feature] = frozenset()
+    image: str = ""

@@ -40,7 +40,10 @@ class Source:
 
 @dataclass(frozen=True)
 class Component:
-    """Programs that one go.mod pins, and what else of their modules is needed."""
+    """Programs that one go.mod pins, and what else of their modules is needed.
+
+    The go.mod is in a folder of that name in `home`.
+    """
 
     name: str
     packages: tuple[str, ...]
@@ -48,10 +51,11 @@ class Component:
     tags: str = ""
     edits: tuple[Edit, ...] = ()
     sources: tuple[Source, ...] = ()
+    home: Path = paths.COMPONENTS
 
     @property
     def folder(self) -> Path:
-        return paths.COMPONENTS / self.name
+        return self.home / self.name
 
 
 CNI = Component(

@@ -16,6 +16,7 @@ from typing import IO, TYPE_CHECKING, Any
 from filelock import FileLock
 
 from . import paths
+from .cluster import PROBE_IMAGE
 from .probe_image import probe_files
 
 if TYPE_CHECKING:
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 
 PAUSE_IMAGE = "k8snet.local/pause:1"
 COREDNS_IMAGE = "k8snet.local/coredns:1"
-PROBE_IMAGE = "k8snet.local/probe:1"
 
 # The same input makes the same bytes, so that everything can be cached by content.
 _TIME = 1767225600
@@ -141,33 +141,39 @@ def _archive(home: Path, name: str, files: Files, config: dict[str, Any]) -> Pat
 
 
 def _write(archive: Path, name: str, files: Files, config: dict[str, Any]) -> None:
-    """Write what `ctr images import` and `docker load` read."""
     # Beside the archive, and not in memory: a compiler is half a gigabyte.
     with tempfile.TemporaryFile(dir=archive.parent) as layer:
         _write_layer(layer, files)
+        write_archive(archive, name, layer, config)
+
+
+def write_archive(
+    archive: Path, name: str, layer: io.BufferedRandom, config: dict[str, Any]
+) -> None:
+    """Write what `ctr images import` and `docker load` read: an image of one layer."""
+    layer.seek(0)
+    diff = hashlib.file_digest(layer, "sha256").hexdigest()
+    machine = platform.machine()
+    image = json.dumps(
+        {
+            "architecture": _ARCHITECTURES.get(machine, machine),
+            "os": "linux",
+            "created": _CREATED,
+            "config": config,
+            "rootfs": {"type": "layers", "diff_ids": [f"sha256:{diff}"]},
+            "history": [{"created": _CREATED, "created_by": "k8snet"}],
+        },
+        sort_keys=True,
+    ).encode()
+    file = f"{hashlib.sha256(image).hexdigest()}.json"
+    manifest = [{"Config": file, "RepoTags": [name], "Layers": [f"{diff}.tar"]}]
+    new = archive.with_suffix(".new")
+    with tarfile.open(new, "w", format=tarfile.PAX_FORMAT) as tar:
+        _add(tar, file, image)
+        entry = _entry(f"{diff}.tar", layer.seek(0, io.SEEK_END))
         layer.seek(0)
-        diff = hashlib.file_digest(layer, "sha256").hexdigest()
-        machine = platform.machine()
-        image = json.dumps(
-            {
-                "architecture": _ARCHITECTURES.get(machine, machine),
-                "os": "linux",
-                "created": _CREATED,
-                "config": config,
-                "rootfs": {"type": "layers", "diff_ids": [f"sha256:{diff}"]},
-                "history": [{"created": _CREATED, "created_by": "k8snet"}],
-            },
-            sort_keys=True,
-        ).encode()
-        file = f"{hashlib.sha256(image).hexdigest()}.json"
-        manifest = [{"Config": file, "RepoTags": [name], "Layers": [f"{diff}.tar"]}]
-        new = archive.with_suffix(".new")
-        with tarfile.open(new, "w", format=tarfile.PAX_FORMAT) as tar:
-            _add(tar, file, image)
-            entry = _entry(f"{diff}.tar", layer.seek(0, io.SEEK_END))
-            layer.seek(0)
-            tar.addfile(entry, layer)
-            _add(tar, "manifest.json", json.dumps(manifest).encode())
+        tar.addfile(entry, layer)
+        _add(tar, "manifest.json", json.dumps(manifest).encode())
     new.replace(archive)
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import subprocess
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from . import kubeconfig as kubeconfigs
-from .cluster import Cluster
+from .cluster import PROBE_IMAGE, Cluster
 from .commands import environment, run
 from .errors import (
     ClusterExistsError,
@@ -132,9 +133,24 @@ def clusters() -> list[Cluster]:
 
 def find(name: str) -> Cluster | None:
     """Return kind's cluster of that name."""
-    if exists(name):
-        return _cluster(name, kubeconfigs.default_file())
-    return None
+    found = _known(name)
+    if found is None:
+        return None
+    return replace(found, image=PROBE_IMAGE if _has_probe_image(found) else "")
+
+
+def _known(name: str) -> Cluster | None:
+    return _cluster(name, kubeconfigs.default_file()) if exists(name) else None
+
+
+def _has_probe_image(cluster: Cluster) -> bool:
+    """Say whether it is a cluster that we made, or that somebody gave our image."""
+    asked = ["ctr", "--namespace", "k8s.io", "images", "ls", f"name=={PROBE_IMAGE}"]
+    program = engine()
+    return program is not None and all(
+        PROBE_IMAGE in run([program, "exec", node, *asked], check=False).stdout
+        for node in cluster.nodes
+    )
 
 
 def api_ready(cluster: Cluster) -> bool:
@@ -160,7 +176,7 @@ def node_command(
 ) -> list[str]:
     """Return argv that runs argv on a Node of a kind cluster."""
     program = engine()
-    cluster = find(name) if program else None
+    cluster = _known(name) if program else None
     if program is None or cluster is None:
         raise UnknownClusterError(
             f'no cluster "{name}" runs here; `k8snet cluster list` shows what does'

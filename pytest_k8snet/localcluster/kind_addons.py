@@ -1,6 +1,7 @@
-"""Clusters of kind with a pod network or add-ons of ours: the same objects and images.
+"""Clusters of kind with what we add: the probe image, a pod network, add-ons.
 
-They are applied with the kubectl that kind's Nodes have.
+Their objects and images are those of netns clusters. They are applied with the kubectl
+that kind's Nodes have.
 """
 
 from __future__ import annotations
@@ -11,9 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from . import addons, images, kind, objects, packages
 from .build import Binaries, build_all
+from .cluster import PROBE_IMAGE
 from .commands import run, wait_for
 from .component import CNI
 from .errors import CommandError, UnsupportedMachineError
+from .manifests import DEPLOYMENTS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,13 +40,24 @@ def up(
     materials = _prepare(chosen, progress) if chosen else None
     made = kind.up(spec, progress, kubeconfig=kubeconfig, retain=retain)
     cluster = replace(made, features=frozenset(spec.features))
-    if materials:
-        try:
+    try:
+        if materials:
             _install(spec, cluster, materials, progress)
-        except BaseException:
-            if not retain:
-                kind.down(spec.name)
-            raise
+        if packages.is_linux():
+            progress.stage("kind load image-archive: the probe image")
+            kind.load_image(cluster.name, images.probe_archive(progress))
+            cluster = replace(cluster, image=PROBE_IMAGE)
+        if spec.cni:
+            # kind waits for control-plane Nodes only.
+            progress.stage("Nodes and DNS ready")
+            api = Kubectl(cluster)
+            wait_for("readiness of all Nodes", api.ready, timeout=READY_SECONDS)
+            if spec.proxy_mode != "none":
+                wait_for("readiness of CoreDNS", api.resolving, timeout=READY_SECONDS)
+    except BaseException:
+        if not retain:
+            kind.down(spec.name)
+        raise
     return cluster
 
 
@@ -122,6 +136,17 @@ class Kubectl:
         """Say whether all Nodes are ready, and their networks available."""
         nodes = self.get("/api/v1/nodes")["items"]
         return all(objects.node_ready(n) and objects.node_connected(n) for n in nodes)
+
+    def ready(self) -> bool:
+        """Say whether all Nodes are ready."""
+        return all(map(objects.node_ready, self.get("/api/v1/nodes")["items"]))
+
+    def resolving(self) -> bool:
+        """Say whether all replicas of the cluster DNS are ready."""
+        found = self.get(f"{DEPLOYMENTS}/coredns")
+        ready: int = found["status"].get("readyReplicas", 0)
+        wanted: int = found["spec"]["replicas"]
+        return ready == wanted
 
     def _run(self, argv: list[str], text: str | None = None) -> str:
         cluster = self._cluster

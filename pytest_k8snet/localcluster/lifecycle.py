@@ -10,7 +10,7 @@ import os
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, cast
 
-from .cluster import Cluster, Provider
+from .cluster import PROBE_IMAGE, Cluster, Provider
 from .errors import ClusterConfigError, LocalClusterError, UnknownClusterError
 from .progress import Lines, Live, Silent
 
@@ -103,14 +103,6 @@ def prepare(
     chosen = addons.all_of(config.load(file)) if file else []
     with _alive(told):
         netns.prepare(told, chosen, install_packages=install_packages)
-
-
-def load_probe_image(cluster: Cluster, *, progress: Progress | None = None) -> None:
-    """Make sure that all Nodes have PROBE_IMAGE; those of netns are born with it."""
-    if cluster.provider == "kind":
-        from . import images, kind  # noqa: PLC0415 - see above
-
-        kind.load_image(cluster.name, images.probe_archive(progress or Silent()))
 
 
 def incomplete() -> list[str]:
@@ -212,6 +204,7 @@ def _netns_cluster(record: ClusterRecord) -> Cluster:
         nodes=tuple(node.name for node in record.nodes),
         outside=fabric.outside_command(record),
         features=frozenset(map(Feature, record.features)),
+        image=PROBE_IMAGE,
     )
 
 

@@ -179,15 +179,11 @@ class Run:
 
     def spec(self) -> manifests.LabSpec:
         """Give what all our objects have in common."""
-        image = self.settings["image"]
-        if not image and self._local and self._local.provider == "netns":
-            from pytest_k8snet import localcluster  # noqa: PLC0415 - only when asked
-
-            image = localcluster.PROBE_IMAGE
+        local = self._local.image if self._local else ""
         return manifests.LabSpec(
             run=self.id,
             prefix=self.settings["namespace-prefix"],
-            image=image or DEFAULT_IMAGE,
+            image=self.settings["image"] or local or DEFAULT_IMAGE,
             agent=manifests.AGENT_FILE.read_text(encoding="utf-8"),
             expires=int(time.time()) + LIFETIME,
             tolerations=self.settings["tolerations"],
