@@ -1,0 +1,8 @@
+//go:build tools
+
+// Package tools names the commands that the tier runs, so that go.mod and go.sum pin what they need.
+package tools
+
+import (
+	_ "sigs.k8s.io/kind"
+)
