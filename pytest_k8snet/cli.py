@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from . import localcluster
+from . import localcluster, reading
 from .localcluster import LocalClusterError
 from .localcluster.progress import for_terminal
 
@@ -47,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         # The reader of a pipe has seen enough; keep Python from trying again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
-    except (LocalClusterError, OSError) as error:
+    except (LocalClusterError, reading.Unusable, OSError) as error:
         # An OSError names the file that could not be used; nobody needs a traceback.
         _complain(error)
         return FAILED
@@ -85,7 +85,8 @@ def build_parser() -> argparse.ArgumentParser:
     """Return the parser: each subcommand adds itself."""
     parser = argparse.ArgumentParser(
         prog="k8snet",
-        description="Real Kubernetes clusters on this machine, for pytest-k8snet.",
+        description="Real Kubernetes clusters on this machine, for pytest-k8snet; "
+        "its rules, and its reports.",
     )
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     for add in SUBCOMMANDS:
@@ -364,7 +365,10 @@ def _run_kubeconfig(options: argparse.Namespace) -> int:
 
 
 # Adding a subcommand: write a function that adds its parser, and name it here.
-SUBCOMMANDS: tuple[Callable[[Subparsers], None], ...] = (_cluster,)
+SUBCOMMANDS: tuple[Callable[[Subparsers], None], ...] = (
+    _cluster,
+    *reading.SUBCOMMANDS,
+)
 
 
 if __name__ == "__main__":

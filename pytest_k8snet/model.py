@@ -5,7 +5,8 @@ imports only from layers below its own*; modules of one package may import each 
 
 ``model`` <- ``verdict``, ``manifests`` <- ``rules``, ``policies`` <- ``plan``, ``wire``
 <- ``result``, ``access``, ``status``, ``schedule`` <- ``diagnose`` <- ``report``
-<- ``cluster``, ``localcluster`` <- ``probing``, ``stage`` <- ``lab``, ``workbench``
+<- ``cluster``, ``localcluster``, ``reading`` <- ``probing``, ``stage``
+<- ``lab``, ``workbench``
 <- ``plugin``, ``cli`` <- ``checks``
 
 ``agent`` stands aside: one file of standard library that runs in the Pod.
@@ -642,6 +643,8 @@ class Node:
         schedulable: takes Pods, as far as cordons say.
         taints: (key, value, effect).
         problem: why it takes no probe Pods; "" when it does.
+        zone: its topology zone; "" when it has none.
+        roles: as kubectl shows them, from its labels.
 
     """
 
@@ -654,6 +657,8 @@ class Node:
     taints: tuple[tuple[str, str, str], ...] = ()
     problem: str = ""
     kubelet_version: str = ""
+    zone: str = ""
+    roles: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

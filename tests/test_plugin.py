@@ -19,7 +19,7 @@ from pytest_k8snet.model import Profile
 from pytest_k8snet.plan import checks, in_profile
 from pytest_k8snet.plugin import MARKERS
 from pytest_k8snet.plugin.options import OPTIONS
-from pytest_k8snet.report.schema import Report
+from pytest_k8snet.report.recording import read
 from pytest_k8snet.rules import RULES
 
 if TYPE_CHECKING:
@@ -410,7 +410,7 @@ def test_the_report_is_written_as_its_schema_says(
     result = run(pytester, SOON, "-krule1", "--k8snet-report=out/deep")
 
     text = (pytester.path / "out/deep/report.json").read_text(encoding="utf-8")
-    report = Report.model_validate_json(text)
+    report = read(text).report
     assert report.environment.server == api.url
     assert [n.name for n in report.environment.nodes] == ["a", "b"]
     assert report.results == {"inconclusive": 9, "not-applicable": 3}

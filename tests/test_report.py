@@ -1,36 +1,24 @@
-"""The same results for people and for programs."""
+"""What the terminal shows."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from typing import Any
 
-import pytest
-from pydantic import ValidationError
+from recordings import FIGURES
 from scenes import DUAL, facts, plan_of, reply_of, scene, seen, spec
 
-from pytest_k8snet import wire
 from pytest_k8snet.model import Node, Observation, Outcome, Word
 from pytest_k8snet.plan import checks
 from pytest_k8snet.plugin import MARKERS
-from pytest_k8snet.report.document import cells, check_document, document
-from pytest_k8snet.report.schema import SCHEMA_VERSION, Report
-from pytest_k8snet.report.terminal import AREAS, header, plan_text, summary
+from pytest_k8snet.report.areas import AREAS
+from pytest_k8snet.report.terminal import header, plan_text, summary
 from pytest_k8snet.result import Result, conclude, inconclusive, not_applicable
 from pytest_k8snet.rules import RULES
 
 ON = scene(facts(3, DUAL))
 PLAN = plan_of(ON.facts)
 PLANS = {p.check.id: p for p in PLAN.checks}
-FIGURES: dict[str, Any] = {
-    "total": 7.25,
-    "phases": {"create": 0.5, "probe": 1.25},
-    "settle": 0.75,
-    "unsettled": 0,
-    "probes": 100,
-    "api_requests": 20,
-    "controller_rss_mib": 61.4,
-}
 
 
 def dead(one: Observation) -> Observation:
@@ -170,87 +158,3 @@ def test_the_plan_names_the_policies_that_would_be_made() -> None:
     said = plan_text(plan_of(facts(2), checks([rule])), spec())
 
     assert "policies    deny-ingress, union-friends, union-clients\n" in said
-
-
-# ------------------------------------------------------------------------ for programs
-
-
-def test_the_document_says_what_was_tested_and_what_became_of_it() -> None:
-    results = (UNKNOWN, PASSED, FAILED, LEFT_OUT)
-
-    made = document(ON.facts, PLAN, results, FIGURES, started=0.0)
-
-    assert made.schema_version == SCHEMA_VERSION
-    assert made.started == "1970-01-01T00:00:00+00:00"
-    assert made.coverage.ordered_pairs == 9
-    assert made.coverage.checks == len(PLAN.checks)
-    assert made.results == {
-        "fail": 1,
-        "inconclusive": 1,
-        "not-applicable": 1,
-        "pass": 1,
-    }
-    assert [c.id for c in made.checks] == sorted(r.check.id for r in results)
-    assert made.environment.families == ["ipv4", "ipv6"]
-    assert [n.name for n in made.environment.nodes] == ["a", "b", "c"]
-
-
-def test_the_document_survives_the_way_through_json() -> None:
-    made = document(ON.facts, PLAN, (FAILED, PASSED), FIGURES, started=0.0)
-
-    assert Report.model_validate_json(made.model_dump_json()) == made
-
-
-def test_the_schema_knows_no_field_that_is_not_its_own() -> None:
-    made = document(ON.facts, PLAN, (), FIGURES, started=0.0).model_dump()
-
-    with pytest.raises(ValidationError):
-        Report.model_validate(made | {"extra": 1})
-
-
-def test_a_failed_check_has_its_wrong_cells_explained() -> None:
-    made = check_document(FAILED)
-
-    assert (made.result, made.cells_passed, made.cells_total) == ("fail", 4, 6)
-    assert (made.protocol, made.family, made.path) == ("tcp", "ipv4", "cross-node")
-    wrong = [cell for cell in made.cells if cell.conforms is False]
-    assert [(cell.source, cell.target) for cell in wrong] == [
-        ("client@a", "server@b"),
-        ("client@c", "server@b"),
-    ]
-    assert wrong[0].detail.endswith("timed out (connect)")
-    assert {c.detail for c in made.cells if c.conforms} == {""}
-    assert made.reproduce.startswith("kubectl ")
-
-
-def test_what_was_not_judged_is_neither_right_nor_wrong() -> None:
-    planned = PLANS["POD-TO-POD-tcp-ipv4-cross-node"]
-    holes = tuple(wire.not_probed(p, ON, "gone") for p in planned.probes)
-
-    made = check_document(conclude(planned.check, [], holes, ON))
-
-    assert {cell.conforms for cell in made.cells} == {None}
-    assert made.cells_passed == 0
-    assert "not probed (gone)" in made.cells[0].detail
-
-
-def test_a_hole_beside_a_violation_stays_a_hole() -> None:
-    planned = PLANS["POD-TO-POD-tcp-ipv4-cross-node"]
-    first, second, *others = (seen(p, ON, reply_of(p, ON)) for p in planned.probes)
-    hole = wire.not_probed(second.probe, ON, "gone")
-
-    judged = conclude(planned.check, [], (dead(first), hole, *others), ON)
-    found = [cell.conforms for cell in cells(judged, judged=True)]
-
-    assert judged.word is Word.FAIL
-    assert found == [False, None, *[True] * len(others)]
-
-
-def test_the_attempts_of_a_cell_are_counted_and_the_slowest_is_told() -> None:
-    passed = result("SERVICE-ALL-BACKENDS-tcp-ipv4")
-    slow = replace(passed.seen[0], seconds=0.1234567, after=0.12345)
-
-    made = check_document(replace(passed, seen=(slow, *passed.seen[1:])))
-
-    assert made.cells[0].attempts == passed.seen[0].probe.ask.count
-    assert made.cells[0].milliseconds == 123.46

@@ -37,6 +37,8 @@ SAME_NODE_SINCE = 35
 # Not "verified", which knows a Pod by its first address only.
 POD_RECORDS = re.compile(r"^\s*pods\s+insecure\b", re.MULTILINE)
 DNS_SERVICE_LABEL = "k8s-app=kube-dns"
+ROLE_LABEL = "node-role.kubernetes.io/"
+ZONE_LABEL = "topology.kubernetes.io/zone"
 
 
 class NoNodes(ClusterError):  # noqa: N818 - reads as what is wrong
@@ -134,6 +136,7 @@ def _no_nodes(context: str, selector: str, left_out: Iterable[Node]) -> str:
 
 def _node(item: dict[str, Any], tolerations: Sequence[dict[str, Any]]) -> Node:
     spec, status = item.get("spec", {}), item.get("status", {})
+    labels = item["metadata"].get("labels", {})
     conditions = {c["type"]: c["status"] for c in status.get("conditions", ())}
     taints = tuple(
         (t["key"], t.get("value", ""), t["effect"]) for t in spec.get("taints", ())
@@ -158,6 +161,10 @@ def _node(item: dict[str, Any], tolerations: Sequence[dict[str, Any]]) -> Node:
         taints=taints,
         problem=problem,
         kubelet_version=status.get("nodeInfo", {}).get("kubeletVersion", ""),
+        zone=labels.get(ZONE_LABEL, ""),
+        roles=tuple(
+            sorted(name[len(ROLE_LABEL) :] for name in labels if ROLE_LABEL in name)
+        ),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from pytest_k8snet.model import Word
 if TYPE_CHECKING:
     from pytest_k8snet.model import Check
     from pytest_k8snet.plugin.session import Run
+    from pytest_k8snet.report.recording import Recording
 
 JUDGED = frozenset({Word.PASS, Word.FAIL, Word.KNOWN_DEVIATION})
 
@@ -54,23 +56,41 @@ def judged_nothing(run: Run) -> bool:
     return not any(r.word in JUDGED for r in results)
 
 
-def write_report(run: Run) -> None:
-    """Write report.json where the user asked for it."""
-    if not run.settings["report"] or run.lab is None or run.facts is None:
-        return
+def record(run: Run) -> Recording:
+    """Give what the report says of a run."""
     from pytest_k8snet.report.document import document  # noqa: PLC0415
+    from pytest_k8snet.report.recording import recorded  # noqa: PLC0415
+    from pytest_k8snet.report.schema import SuiteDocument  # noqa: PLC0415
+    from pytest_k8snet.rules import RULES  # noqa: PLC0415
+
+    lab = run.require_lab()
+    suite = SuiteDocument(
+        version=metadata.version("pytest-k8snet"),
+        profile=run.settings["profile"],
+        rules=len(RULES),
+    )
+    made = document(
+        lab.plan,
+        tuple(lab.results.values()),
+        figures(run),
+        started=time.time() - (time.monotonic() - run.started),
+        suite=suite,
+        problems=lab.problems,
+    )
+    return recorded(made)
+
+
+def write_report(run: Run) -> None:
+    """Write every format where the user asked for it."""
+    if not run.settings["report"] or run.lab is None:
+        return
+    from pytest_k8snet.report.formats import FORMATS  # noqa: PLC0415
 
     folder = Path(run.settings["report"])
     folder.mkdir(parents=True, exist_ok=True)
-    made = document(
-        run.facts,
-        run.lab.plan,
-        tuple(run.lab.results.values()),
-        figures(run),
-        started=time.time() - (time.monotonic() - run.started),
-    )
-    target = folder / "report.json"
-    target.write_text(made.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    recording = record(run)
+    for name, form in FORMATS.items():
+        (folder / name).write_text(form(recording), encoding="utf-8")
 
 
 def figures(run: Run) -> dict[str, Any]:

@@ -177,6 +177,12 @@ class Run:
         )
         self.lab.start()
 
+    def require_lab(self) -> Lab:
+        """Give the lab of a run that has begun one."""
+        if self.lab is None:
+            raise RuntimeError("the run has no lab")
+        return self.lab
+
     def spec(self) -> manifests.LabSpec:
         """Give what all our objects have in common."""
         local = self._local.image if self._local else ""

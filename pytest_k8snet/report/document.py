@@ -2,51 +2,65 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from pytest_k8snet.model import Outcome, Word
+from pytest_k8snet.model import Word
+from pytest_k8snet.report.packing import Packer, ranges
 from pytest_k8snet.report.schema import (
-    Cell,
     CheckDocument,
     Coverage,
     Environment,
     Figures,
     NodeDocument,
     Report,
+    RuleDocument,
+    SuiteDocument,
 )
-from pytest_k8snet.result import by_cell, describe
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Mapping, Sequence
 
-    from pytest_k8snet.model import ClusterFacts, Observation
+    from pytest_k8snet.model import ClusterFacts, Node, Rule
     from pytest_k8snet.plan import Plan
+    from pytest_k8snet.report.schema import DeviationDocument
     from pytest_k8snet.result import Result
 
 
+JUDGED = frozenset({Word.PASS, Word.FAIL, Word.KNOWN_DEVIATION})
+LINE_BY_LINE = frozenset({"rules", "checks", "asks", "grids", "batches"})
+
+
 def document(
-    facts: ClusterFacts,
     plan: Plan,
     results: Sequence[Result],
-    figures: dict[str, Any],
+    figures: Mapping[str, Any],
     *,
     started: float,
+    suite: SuiteDocument,
+    problems: Mapping[str, str],
+    deviations: Sequence[DeviationDocument] = (),
 ) -> Report:
     """Make the document.
 
     Args:
-        facts: what was tested.
-        plan: what was to be asked.
+        plan: what was to be asked, and of what.
         results: what became of it.
         figures: as ``Figures``.
         started: seconds since the epoch.
+        suite: what asked.
+        problems: who did not run, and why.
+        deviations: the entries of the known deviations file.
 
     """
-    nodes = len(facts.nodes)
+    facts, nodes, packer = plan.facts, len(plan.facts.nodes), Packer()
+    ordered = sorted(results, key=lambda r: r.check.id)
+    rules = {r.check.rule.id: r.check.rule for r in ordered}
     return Report(
         started=datetime.fromtimestamp(started, UTC).isoformat(timespec="seconds"),
+        suite=suite,
         environment=environment(facts),
         coverage=Coverage(
             nodes=nodes,
@@ -55,8 +69,17 @@ def document(
             probes_planned=plan.probe_count,
         ),
         figures=Figures(**figures),
+        not_running=dict(sorted(problems.items())),
         results=dict(sorted(Counter(str(r.word) for r in results).items())),
-        checks=sorted((check_document(r) for r in results), key=lambda c: c.id),
+        deviations=list(deviations),
+        rules=[rule_document(rules[name]) for name in sorted(rules)],
+        checks=[check_document(r, packer) for r in ordered],
+        places=packer.places,
+        texts=packer.texts,
+        grids=packer.grids,
+        asks=packer.asks,
+        layouts=packer.layouts,
+        batches=packer.batches,
     )
 
 
@@ -71,63 +94,68 @@ def environment(facts: ClusterFacts) -> Environment:
         families=[str(f) for f in facts.families],
         features=sorted(str(f) for f in facts.features),
         domain=facts.domain,
-        nodes=[
-            NodeDocument(
-                name=n.name,
-                addresses=list(n.addresses),
-                pod_cidrs=list(n.pod_cidrs),
-                kubelet_version=n.kubelet_version,
-            )
-            for n in facts.nodes
-        ],
-        skipped_nodes={n.name: n.problem for n in facts.left_out},
+        nodes=[node_document(n) for n in facts.nodes],
+        left_out=[node_document(n) for n in facts.left_out],
+        service_cidrs=list(facts.service_cidrs),
+        dns_addresses=list(facts.dns_addresses),
+        dns_replicas=list(facts.dns_replicas),
+        api_addresses=list(facts.api_addresses),
+        given=dict(facts.given),
     )
 
 
-def check_document(result: Result) -> CheckDocument:
-    """Describe one check and its cells."""
-    check, rule = result.check, result.check.rule
-    judged = result.word in {Word.PASS, Word.FAIL, Word.KNOWN_DEVIATION}
-    return CheckDocument(
-        id=check.id,
-        rule=rule.id,
+def node_document(node: Node) -> NodeDocument:
+    """Describe a Node: the fields have the same names."""
+    return NodeDocument(**vars(node))
+
+
+def rule_document(rule: Rule) -> RuleDocument:
+    """Describe a rule."""
+    return RuleDocument(
+        id=rule.id,
         area=rule.mark,
         level=str(rule.level),
         requirement=rule.requirement,
         spec=rule.spec,
+        usually=rule.usually,
+    )
+
+
+def check_document(result: Result, packer: Packer) -> CheckDocument:
+    """Describe one check; what it saw goes into the packer."""
+    check = result.check
+    judged = result.word in JUDGED
+    violations = set(map(id, result.verdict.violations))
+    unjudged = set(map(id, result.verdict.unjudged))
+    return CheckDocument(
+        id=check.id,
+        rule=check.rule.id,
         protocol=check.protocol and str(check.protocol),
         family=check.family and str(check.family),
         path=check.path and str(check.path),
         result=str(result.word),
         reason=result.reason,
-        cells_passed=result.cells - result.failed_cells if judged else 0,
-        cells_total=result.cells,
-        cells=sorted(cells(result, judged=judged), key=lambda c: (c.source, c.target)),
+        cells=(result.cells - result.failed_cells if judged else 0, result.cells),
+        batches=packer.pack(result.seen),
+        violations=ranges(i for i, o in enumerate(result.seen) if id(o) in violations),
+        unjudged=ranges(i for i, o in enumerate(result.seen) if id(o) in unjudged),
         reproduce=result.reproduce,
     )
 
 
-def cells(result: Result, *, judged: bool) -> Iterable[Cell]:
-    """Describe the cells of a check, attempts together."""
-    violations, unjudged = set(result.verdict.violations), set(result.verdict.unjudged)
-    for attempts in by_cell(result.seen).values():
-        bad = [o for o in attempts if o in violations]
-        shown = bad[0] if bad else attempts[-1]
-        known = judged and not any(o in unjudged for o in attempts)
-        yield Cell(
-            source=str(shown.probe.source),
-            target=str(shown.probe.target),
-            conforms=False if bad else (True if known else None),
-            outcome=str(shown.outcome),
-            attempts=len(attempts),
-            milliseconds=round(max(o.seconds for o in attempts) * 1000, 2),
-            detail=detail(shown, wrong=bool(bad)),
-            after=shown.after and round(shown.after, 3),
-        )
+def text(report: Report) -> str:
+    """Write the document: compact, a line for each rule, check and batch."""
+    made = report.model_dump(mode="json", exclude_defaults=True)
+    made = {"schema_version": report.schema_version} | made
+    return "{\n" + ",\n".join(_entry(k, v) for k, v in made.items()) + "\n}\n"
 
 
-def detail(seen: Observation, *, wrong: bool) -> str:
-    """Give the one line that explains a cell; "" when there is nothing to explain."""
-    if wrong or seen.outcome is Outcome.NOT_PROBED:
-        return describe(seen)
-    return ""
+def _entry(key: str, value: Any) -> str:
+    if key in LINE_BY_LINE and value:
+        lines = ",\n".join(map(_compact, value))
+        return f"{_compact(key)}:[\n{lines}\n]"
+    return f"{_compact(key)}:{_compact(value)}"
+
+
+def _compact(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))

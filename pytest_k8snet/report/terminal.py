@@ -7,6 +7,7 @@ from io import StringIO
 from typing import TYPE_CHECKING, Any
 
 from pytest_k8snet.model import Word
+from pytest_k8snet.report.areas import AREAS
 from pytest_k8snet.result import by_place, describe
 
 if TYPE_CHECKING:
@@ -17,15 +18,6 @@ if TYPE_CHECKING:
     from pytest_k8snet.plan import Plan
     from pytest_k8snet.result import Result
 
-AREAS = {
-    "rule1": "localhost",
-    "rule2": "Pod to Pod",
-    "rule3": "Pod to Service",
-    "rule4": "external to Service",
-    "dns": "DNS",
-    "control": "control plane",
-    "policy": "NetworkPolicy",
-}
 MOST_NAMED = 4
 MOST_LISTED = 12
 
@@ -135,6 +127,16 @@ def _inconclusive(results: Sequence[Result], problems: Mapping[str, str]) -> str
         more = f" and {len(ids) - 1} more" if len(ids) > 1 else ""
         out += f"inconclusive: {ids[0]}{more}: {reason}\n"
     return out + ("\n" if out else "")
+
+
+def columns(rows: Sequence[Sequence[str]]) -> str:
+    """Write rows as aligned columns, the last one as wide as it is."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = (
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        for row in rows
+    )
+    return "".join(f"{line.rstrip()}\n" for line in lines)
 
 
 def plan_text(plan: Plan, spec: LabSpec) -> str:

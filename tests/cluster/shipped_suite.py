@@ -13,12 +13,15 @@ from typing import TYPE_CHECKING
 
 from faults.site import wait_until
 
-from pytest_k8snet.report.schema import Report
+from pytest_k8snet.report.recording import read
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from faults import Site
+
+    from pytest_k8snet.report.recording import Recording
+    from pytest_k8snet.report.schema import Report
 
 ATTEMPTS = 3
 STARVED = "an agent was not let run"
@@ -35,8 +38,12 @@ class SuiteRun:
     exit_code: int
     output: str
     seconds: float
-    report: Report | None
+    recording: Recording | None
     starved_before: tuple[SuiteRun, ...] = ()
+
+    @property
+    def report(self) -> Report | None:
+        return self.recording.report if self.recording else None
 
     @property
     def words(self) -> dict[str, str]:
@@ -166,7 +173,7 @@ class StartedRun:
             exit_code=self.process.returncode,
             output=self.output,
             seconds=time.monotonic() - self._started,
-            report=Report.model_validate_json(text) if text else None,
+            recording=read(text) if text else None,
         )
 
     def interrupt(self) -> None:

@@ -137,7 +137,8 @@ def test_a_node_that_is_not_ready_is_named_and_fails_its_rule(suite: Suite) -> N
     assert f"left out: {name}: NotReady (KubeletStopped)" in run.output
     assert run.report
     assert {i for i, word in run.words.items() if word == "fail"} == {"NODE-READY"}
-    assert run.report.environment.skipped_nodes == {name: "NotReady (KubeletStopped)"}
+    (left,) = run.report.environment.left_out
+    assert (left.name, left.problem) == (name, "NotReady (KubeletStopped)")
 
 
 def set_not_ready(site: Site, node: str) -> None:

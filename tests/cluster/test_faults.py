@@ -40,12 +40,12 @@ def test_a_fault_is_seen_where_it_is_and_nowhere_else(
     with injected(faults, suite.site):
         run = suite.run(*args)
 
-    assert run.report, run.output
-    found = surprises(faults, run.report, suite.site)
+    assert run.recording, run.output
+    found = surprises(faults, run.recording, suite.site)
     assert not found, "\n".join(found)
     assert run.exit_code == pytest.ExitCode.TESTS_FAILED
     for fault in faults:
-        red = seen(fault, run.report, suite.site)
+        red = seen(fault, run.recording, suite.site)
         sightings.append(Sighting(fault, red, run.seconds))
 
 

@@ -20,8 +20,9 @@ AGENTS_OPEN = " agents  "
 
 def assert_inconclusive_about(run: SuiteRun, who: str, *said: str) -> None:
     """What one actor did not ask leaves its checks open, and all else passes."""
-    assert run.report, run.output
-    unclear = [c for c in run.report.checks if c.result == "inconclusive"]
+    assert run.recording, run.output
+    checks = run.recording.report.checks
+    unclear = [c for c in checks if c.result == "inconclusive"]
     assert unclear, run.output
     assert run.count("fail") == 0, run.output
     assert run.count("pass") > 0, run.output
@@ -30,9 +31,9 @@ def assert_inconclusive_about(run: SuiteRun, who: str, *said: str) -> None:
     # How much was asked already when it went is chance; what was not is never judged.
     lost = [
         (check, cell)
-        for check in run.report.checks
-        for cell in check.cells
-        if cell.outcome == "not probed"
+        for check in checks
+        for cell in run.recording.cells[check.id]
+        if cell.shown.outcome == "not probed"
     ]
     assert any(cell.source == who for _, cell in lost), run.output
     for check, _ in lost:

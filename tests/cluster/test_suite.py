@@ -32,11 +32,9 @@ ROLE_LINE = re.compile(r"apiVersion:|kind:|metadata:|rules:|[ -]")
 
 def pairs_of(run: SuiteRun, rule: str, site: Site) -> set[tuple[str, str]]:
     """Give the (source, target) Nodes of the cells of a rule."""
-    assert run.report
-    cells = [
-        c for check in run.report.checks if check.rule == rule for c in check.cells
-    ]
-    ends = [Ends.of(cell, site) for cell in cells]
+    assert run.recording
+    results, cells = run.recording.by_rule[rule], run.recording.cells
+    ends = [Ends.of(cell, site) for r in results for cell in cells[r.check.id]]
     return {(end.source, end.target) for end in ends}
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from faults.site import Site
-    from pytest_k8snet.report.schema import Cell
+    from pytest_k8snet.report.recording import Cell
 
 NODE = re.compile(r"@([a-z0-9-]+)")
 

@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING
 from faults.ends import Cells, Ends
 from faults.site import Site
 from pytest_k8snet.model import Feature, Word
+from pytest_k8snet.result import describe
 from pytest_k8snet.rules import RULES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
-    from pytest_k8snet.report.schema import CheckDocument, Report
+    from pytest_k8snet.report.recording import Cell, Recording
+    from pytest_k8snet.report.schema import CheckDocument
 
 Inject = Callable[[Site], AbstractContextManager[None]]
 
@@ -87,41 +89,44 @@ def injected(faults: Round, site: Site) -> AbstractContextManager[None]:
     return together(*(fault.inject for fault in faults))(site)
 
 
-def surprises(faults: Round, report: Report, site: Site) -> list[str]:
+def surprises(faults: Round, recording: Recording, site: Site) -> list[str]:
     """Say everything in which a report differs from what the faults must show."""
     found: list[str] = []
+    checks = recording.report.checks
     red = {rule for fault in faults for rule in fault.red}
-    failed = {c.rule for c in report.checks if c.result == Word.FAIL}
+    failed = {c.rule for c in checks if c.result == Word.FAIL}
     found += [f"{rule} is not red" for rule in sorted(red - failed)]
-    for check in report.checks:
+    for check in checks:
         named = any(check.rule in {*f.red, *f.inconclusive} for f in faults)
         if named or check.rule not in LEFT_OUT:
-            found += _of_check(faults, check, site)
+            found += _of_check(faults, check, recording.cells[check.id], site)
     return found
 
 
-def _of_check(faults: Round, check: CheckDocument, site: Site) -> Iterator[str]:
+def _of_check(
+    faults: Round, check: CheckDocument, cells: Sequence[Cell], site: Site
+) -> Iterator[str]:
     rule = check.rule
     if any(rule in fault.may for fault in faults):
         return
     # The same ends may be asked in several ways: one that fails is enough.
     failed: dict[Ends, bool] = {}
-    for cell in check.cells:
+    for cell in cells:
         ends = Ends.of(cell, site, check.family)
         failed[ends] = failed.get(ends, False) or cell.conforms is False
     reds = [fault.red[rule] for fault in faults if rule in fault.red]
-    bad = {end for end in failed if any(cells(end) for cells in reds)}
+    bad = {end for end in failed if any(red(end) for red in reds)}
     if rule in SAMPLED:
         bad = {end for end in bad if failed[end]}
     expected = Word.FAIL if bad else Word.PASS
     if rule in POLICED:
         bad = {end for end in bad if failed[end]}
     unclear = [f.inconclusive[rule] for f in faults if rule in f.inconclusive]
-    if any(cells(end) for cells in unclear for end in failed):
+    if any(lost(end) for lost in unclear for end in failed):
         expected = Word.INCONCLUSIVE
     if check.result != expected:
         yield f"{check.id} is {check.result}, should be {expected}: {check.reason}"
-        yield from (f"  {c.detail}" for c in check.cells if c.detail)
+        yield from (f"  {describe(c.shown)}" for c in cells if not c.conforms)
     elif expected is not Word.INCONCLUSIVE:
         for end, is_bad in failed.items():
             if is_bad != (end in bad):
@@ -129,13 +134,13 @@ def _of_check(faults: Round, check: CheckDocument, site: Site) -> Iterator[str]:
                 yield f"{check.id}: unexpected: {end} {word}"
 
 
-def seen(fault: Fault, report: Report, site: Site) -> dict[str, int]:
+def seen(fault: Fault, recording: Recording, site: Site) -> dict[str, int]:
     """Count the cells in which a fault turned each rule red."""
     counts: dict[str, int] = {}
-    for check in report.checks:
-        cells = fault.red.get(check.rule)
-        if cells and check.result == Word.FAIL:
-            failed = [c for c in check.cells if c.conforms is False]
-            found = sum(cells(Ends.of(c, site, check.family)) for c in failed)
+    for check in recording.report.checks:
+        red = fault.red.get(check.rule)
+        if red and check.result == Word.FAIL:
+            failed = [c for c in recording.cells[check.id] if c.conforms is False]
+            found = sum(red(Ends.of(c, site, check.family)) for c in failed)
             counts[check.rule] = counts.get(check.rule, 0) + found
     return {rule: count for rule, count in sorted(counts.items()) if count}

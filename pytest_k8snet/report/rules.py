@@ -1,0 +1,137 @@
+"""The rules, for people: one explained, and all of them in tables. Pure."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from pytest_k8snet.model import Kind
+from pytest_k8snet.plan import LACKING, checks
+from pytest_k8snet.report.areas import AREAS
+from pytest_k8snet.rules import RULES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from pytest_k8snet.model import Ask, Rule
+
+PREFACE = """# Rules
+
+What the suite asserts: {rules} rules in {checks} checks. Ids never change and are never
+reused. Made by `k8snet rules --format markdown > docs/rules.md`.
+
+MUST and SHOULD are the words of RFC 2119; FEATURE is a MUST for clusters that claim the
+feature, or show it. A rule is asked for each of its protocols, IP families and paths,
+and on every Node. The profile is the smallest one that has it.
+"""
+
+
+class UnknownRule(ValueError):  # noqa: N818 - reads as what is wrong
+    """No rule has that id, nor any check."""
+
+
+def explain(name: str) -> str:
+    """Tell of one rule, named by its id or by that of one of its checks.
+
+    Raises:
+        UnknownRule: with those that look alike.
+
+    """
+    of_checks = {check.id: check.rule for check in checks(RULES)}
+    found = {rule.id: rule for rule in RULES} | of_checks
+    if (rule := found.get(name)) is None and (rule := found.get(name.upper())) is None:
+        alike = [r.id for r in RULES if name.upper() in r.id]
+        hint = f"; there are {', '.join(alike)}" if alike else "; see k8snet rules"
+        raise UnknownRule(f"no rule is called {name!r}{hint}")
+    facts: dict[str, Iterable[str]] = {
+        "area": [f"{AREAS[rule.mark]} (-m {rule.mark})"],
+        "level": [str(rule.level)],
+        "profile": [str(rule.profile)],
+        "not if": _does_not_apply(rule),
+        "checks": [check.id for check in checks([rule])],
+        "asked": [_asked(ask) for ask in rule.probes],
+        "watched": _watched(rule),
+        "controls": [c.says for c in rule.provided],
+        "usually": [rule.usually],
+        "deviates": [
+            f"{d.network_plugin or 'reported only'}: {d.reason}"
+            for d in rule.deviations
+        ],
+        "spec": [rule.spec],
+    }
+    out = f"{rule.id}: {rule.requirement}\n"
+    for name, said in facts.items():
+        lines = [one for one in dict.fromkeys(said) if one]
+        heads = (name, *[""] * len(lines))
+        out += "".join(f"  {h:9} {one}\n" for h, one in zip(heads, lines, strict=False))
+    return out
+
+
+def _does_not_apply(rule: Rule) -> list[str]:
+    """Say where a rule does not apply."""
+    where = [LACKING[feature] for feature in sorted(rule.needs)]
+    if rule.option:
+        where.append(f"--k8snet-{rule.option.replace('_', '-')} is not given")
+    if rule.min_nodes > 1:
+        where.append(f"there are less than {rule.min_nodes} Nodes")
+    return where
+
+
+def _asked(ask: Ask) -> str:
+    to = f" to {ask.to}" if ask.to.kind is not Kind.NONE else ""
+    times = f", {ask.count} times" if ask.count > 1 else ""
+    silence = ", which no policy allows" if ask.blocked else ""
+    return f"{ask.op} from {ask.source}{to} ({ask.spread}{times}{silence})"
+
+
+def _watched(rule: Rule) -> Iterable[str]:
+    for step in rule.steps:
+        done = [f"{change.kind} {change.role}" for change in step.changes]
+        asked = ", ".join(dict.fromkeys(_asked(ask) for ask in step.asks))
+        yield f"after {' and '.join(done) or 'that'}: {asked}"
+
+
+def table(rules: Iterable[Rule] = RULES) -> list[tuple[str, ...]]:
+    """Give the rules as rows, a header first."""
+    rows = [(r.id, str(r.level), r.mark, str(r.profile), r.requirement) for r in rules]
+    return [("RULE", "LEVEL", "AREA", "PROFILE", "REQUIREMENT"), *rows]
+
+
+def as_json(rules: Iterable[Rule] = RULES) -> str:
+    """Give the rules for programs."""
+    entries = [
+        {
+            "id": rule.id,
+            "level": str(rule.level),
+            "area": rule.mark,
+            "profile": str(rule.profile),
+            "requirement": rule.requirement,
+            "spec": rule.spec,
+            "needs": sorted(map(str, rule.needs)),
+            "usually": rule.usually,
+            "checks": [check.id for check in checks([rule])],
+        }
+        for rule in rules
+    ]
+    return json.dumps(entries, indent=2, ensure_ascii=False) + "\n"
+
+
+def markdown(rules: Iterable[Rule] = RULES) -> str:
+    """Give the rules as a document: docs/rules.md."""
+    rules = tuple(rules)
+    out = PREFACE.format(rules=len(rules), checks=len(checks(rules)))
+    for mark, area in AREAS.items():
+        out += f"\n## {area[0].upper()}{area[1:]} (`-m {mark}`)\n\n"
+        out += "| rule | level | profile | requirement | not if | checks |\n"
+        out += "|---|---|---|---|---|---|\n"
+        for rule in (r for r in rules if r.mark == mark):
+            cells = (
+                f"[{rule.id}]({rule.spec})",
+                rule.level,
+                rule.profile,
+                rule.requirement,
+                "; ".join(_does_not_apply(rule)),
+                str(len(checks([rule]))),
+            )
+            out += f"| {' | '.join(c.replace('|', chr(92) + '|') for c in cells)} |\n"
+    return out

@@ -1,0 +1,89 @@
+"""The subcommands that need no cluster, and the files that they make."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+import pytest_k8snet.report
+from pytest_k8snet.cli import main
+from pytest_k8snet.report.schema import SCHEMA_VERSION
+from pytest_k8snet.rules import RULES
+
+ROOT = Path(__file__).parent.parent
+USAGE = 1
+
+
+def test_a_rule_is_explained(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["explain", "SERVICE-HAIRPIN"]) == 0
+
+    said = capsys.readouterr().out
+    assert said.startswith("SERVICE-HAIRPIN: A Pod MUST")
+    for word in ("area", "level", "checks", "asked", "controls", "usually", "spec"):
+        assert f"\n  {word} " in said
+
+
+def test_the_rule_of_a_check_is_explained(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["explain", "POD-TO-POD-tcp-ipv4-same-node"]) == 0
+
+    assert capsys.readouterr().out.startswith("POD-TO-POD: ")
+
+
+@pytest.mark.parametrize("rule", [rule.id for rule in RULES])
+def test_every_rule_has_an_explanation(
+    rule: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["explain", rule.lower()]) == 0
+
+    said = capsys.readouterr().out
+    assert "\n  asked " in said or "\n  watched " in said
+
+
+def test_a_rule_that_is_none_is_told_from_those_that_look_alike(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["explain", "HAIRPIN"]) == USAGE
+
+    assert "there are SERVICE-HAIRPIN" in capsys.readouterr().err
+    assert main(["explain", "nonsense"]) == USAGE
+    assert "see k8snet rules" in capsys.readouterr().err
+
+
+def test_all_rules_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["rules"]) == 0
+
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split() == ["RULE", "LEVEL", "AREA", "PROFILE", "REQUIREMENT"]
+    listed = {line.split()[0] for line in lines[1:]}
+    assert listed == {rule.id for rule in RULES}
+
+
+def test_all_rules_are_listed_for_programs(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["rules", "--format=json"]) == 0
+
+    listed = json.loads(capsys.readouterr().out)
+    assert [one["id"] for one in listed] == [rule.id for rule in RULES]
+
+
+def test_the_document_of_the_rules_is_current(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["rules", "--format=markdown"]) == 0
+
+    written = (ROOT / "docs" / "rules.md").read_text(encoding="utf-8")
+    assert written == capsys.readouterr().out, "k8snet rules --format markdown"
+
+
+def test_the_schema_in_the_package_is_current(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["schema"]) == 0
+
+    folder = Path(pytest_k8snet.report.__file__).parent
+    written = (folder / "report.schema.json").read_text(encoding="utf-8")
+    said = capsys.readouterr().out
+    assert written == said, "k8snet schema"
+    version = json.loads(said)["properties"]["schema_version"]
+    assert version["default"] == SCHEMA_VERSION
