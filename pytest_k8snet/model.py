@@ -4,8 +4,8 @@ The layering rule, which ``tests/test_layers.py`` reads here and enforces: *a mo
 imports only from layers below its own*; modules of one package may import each other.
 
 ``model`` <- ``verdict``, ``manifests`` <- ``rules``, ``policies`` <- ``plan``, ``wire``
-<- ``result``, ``access``, ``status``, ``schedule`` <- ``diagnose`` <- ``report``
-<- ``cluster``, ``localcluster``, ``reading`` <- ``probing``, ``stage``
+<- ``result``, ``access``, ``status``, ``schedule`` <- ``diagnose``, ``deviations``
+<- ``report`` <- ``cluster``, ``localcluster``, ``reading`` <- ``probing``, ``stage``
 <- ``lab``, ``workbench``
 <- ``plugin``, ``cli`` <- ``checks``
 

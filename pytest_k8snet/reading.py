@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
+
+    from pytest_k8snet.report.recording import Recording
 
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001
 
@@ -81,4 +84,61 @@ def _run_schema(options: argparse.Namespace) -> int:
     return 0
 
 
-SUBCOMMANDS: tuple[Callable[[Subparsers], None], ...] = (_explain, _rules, _schema)
+def _compare(commands: Subparsers) -> None:
+    parser = commands.add_parser(
+        "compare",
+        help="compare recorded runs",
+        description="Compare the report.json files of two or more runs: one cluster "
+        "before and after, or the same suite on several. Changes are those since the "
+        "first one.",
+    )
+    parser.add_argument("files", metavar="REPORT", nargs="+", type=Path)
+    parser.add_argument(
+        "--format",
+        choices=("terminal", "markdown", "html"),
+        default="terminal",
+        help="default: terminal",
+    )
+    parser.set_defaults(run=_run_compare)
+
+
+def _run_compare(options: argparse.Namespace) -> int:
+    from pytest_k8snet.report import versus  # noqa: PLC0415 - only when asked
+
+    if len(options.files) == 1:
+        raise Unusable("one run is nothing to compare: name two or more")
+    runs = {name: _read(path) for name, path in _named(options.files).items()}
+    forms = {
+        "terminal": versus.terminal,
+        "markdown": versus.markdown,
+        "html": versus.html,
+    }
+    print(forms[options.format](versus.sections(runs)), end="")
+    return 0
+
+
+def _named(files: Sequence[Path]) -> dict[str, Path]:
+    """Name files as shortly as tells them apart."""
+    ways = (lambda p: p.stem, lambda p: p.parent.name, str)
+    for way in ways:
+        names = [way(path) for path in files]
+        if len(set(names)) == len(names):
+            return dict(zip(names, files, strict=True))
+    raise Unusable("a run compared with itself is no news: name different files")
+
+
+def _read(path: Path) -> Recording:
+    from pytest_k8snet.report.recording import Unreadable, read  # noqa: PLC0415
+
+    try:
+        return read(path.read_text(encoding="utf-8"))
+    except Unreadable as error:
+        raise Unusable(f"{path}: {error}") from None
+
+
+SUBCOMMANDS: tuple[Callable[[Subparsers], None], ...] = (
+    _compare,
+    _explain,
+    _rules,
+    _schema,
+)

@@ -126,7 +126,8 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
         return []
     from pytest_k8snet.report.terminal import header  # noqa: PLC0415
 
-    return header(run.facts, run.settings.origin.get("context", ""))
+    lines = header(run.facts, run.settings.origin.get("context", ""))
+    return lines + run.gate.header()
 
 
 def pytest_collection_modifyitems(
@@ -195,9 +196,9 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     run.close()
     if run.lab is None or run.settings["plan"]:
         return
-    from pytest_k8snet.plugin.outcome import judged_nothing, write_report  # noqa: PLC0415
+    from pytest_k8snet.plugin.outcome import finish, judged_nothing  # noqa: PLC0415
 
-    write_report(run)
+    finish(run, session.config)
     if session.exitstatus == pytest.ExitCode.OK and judged_nothing(run):
         session.exitstatus = pytest.ExitCode.NO_TESTS_COLLECTED
 
@@ -284,4 +285,4 @@ def k8snet_result(check: Check, request: pytest.FixtureRequest) -> dict[str, Any
     """
     from pytest_k8snet.plugin.outcome import result_of  # noqa: PLC0415
 
-    return result_of(check, request.config)
+    return result_of(check, request)

@@ -253,8 +253,21 @@ OPTIONS = (
     ),
     Option(
         "report",
-        "write report.json into this folder",
+        "write report.json into this folder, and what is made of it: report.html, "
+        "report.md, metrics.prom and conformance.yaml",
         metavar="DIR",
+    ),
+    Option(
+        "baseline",
+        "report.json of an earlier run: what was so then is not red, only what got "
+        "worse",
+        metavar="FILE",
+    ),
+    Option(
+        "deviations",
+        "known deviations, each with a reason and the day it expires; default: "
+        "k8snet-deviations.toml, if it is in the current folder",
+        metavar="FILE",
     ),
     Option(
         "timeout-api",

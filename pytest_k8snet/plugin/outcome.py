@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from importlib import metadata
 from pathlib import Path
@@ -12,18 +13,21 @@ import pytest
 from pytest_k8snet.model import Word
 
 if TYPE_CHECKING:
-    from pytest_k8snet.model import Check
+    from pytest_k8snet.model import Check, ClusterFacts
     from pytest_k8snet.plugin.session import Run
     from pytest_k8snet.report.recording import Recording
 
 JUDGED = frozenset({Word.PASS, Word.FAIL, Word.KNOWN_DEVIATION})
 
 
-def result_of(check: Check, config: pytest.Config) -> dict[str, Any]:
+def result_of(check: Check, request: pytest.FixtureRequest) -> dict[str, Any]:
     """Wait for the result of a check, and turn its word into pytest's outcome."""
-    found = _fetch(check, config)
+    found = _fetch(check, request.config)
+    request.node.user_properties.extend(found.get("properties", {}).items())
     if found["word"] == Word.NOT_APPLICABLE:
         pytest.skip(found["text"])
+    if found.get("excused"):
+        pytest.xfail(found["excused"])
     if found["word"] == Word.INCONCLUSIVE:
         text = f"{check.id} is inconclusive: {found['text']}"
         pytest.fail(text, pytrace=False)
@@ -34,16 +38,13 @@ def result_of(check: Check, config: pytest.Config) -> dict[str, Any]:
 
 def _fetch(check: Check, config: pytest.Config) -> dict[str, Any]:
     from pytest_k8snet.plugin import PATIENCE, RUN, WORKER_KEY  # noqa: PLC0415
-    from pytest_k8snet.plugin.session import (  # noqa: PLC0415
-        result_on_the_wire,
-        wait_for_result,
-    )
+    from pytest_k8snet.plugin.session import wait_for_result  # noqa: PLC0415
 
     run = config.stash.get(RUN, None)
     if run is not None and run.lab is not None:
         result = run.lab.result(check, PATIENCE)
         run.show_progress()
-        return result_on_the_wire(result)
+        return run.gate.on_the_wire(result)
     folder = getattr(config, "workerinput", {}).get(WORKER_KEY, {}).get("folder")
     if folder is None:
         pytest.fail("no cluster was named: see --k8s-context", pytrace=False)
@@ -52,45 +53,91 @@ def _fetch(check: Check, config: pytest.Config) -> dict[str, Any]:
 
 def judged_nothing(run: Run) -> bool:
     """Whether not a single check was judged: such a run is never green."""
-    results = run.lab.results.values() if run.lab else ()
-    return not any(r.word in JUDGED for r in results)
+    return not any(one.word in JUDGED for one in run.results)
+
+
+def finish(run: Run, config: pytest.Config) -> None:
+    """Write what the run is to be remembered by."""
+    wanted = run.settings["report"] or run.gate.baseline or step_summary()
+    if run.lab is not None and wanted:
+        run.recording = record(run)
+        write_files(run, run.recording)
+    for plugin in config.pluginmanager.get_plugins():
+        # pytest's own writer of --junitxml; only a fixture of workers leads to it.
+        if run.facts and hasattr(plugin, "add_global_property"):
+            for name, said in suite_properties(run.facts).items():
+                plugin.add_global_property(name, said)
+
+
+def suite_properties(facts: ClusterFacts) -> dict[str, str]:
+    """Say, for JUnit's file, what was tested."""
+    return {
+        "k8snet.context": facts.context,
+        "k8snet.kubernetes": facts.version,
+        "k8snet.network_plugin": facts.network_plugin,
+        "k8snet.service_proxy": facts.service_proxy,
+        "k8snet.families": " ".join(facts.families),
+        "k8snet.nodes": str(len(facts.nodes)),
+    }
+
+
+def step_summary() -> str:
+    """Give the file that GitHub shows beside a job; "" elsewhere."""
+    return os.environ.get("GITHUB_STEP_SUMMARY", "")
 
 
 def record(run: Run) -> Recording:
     """Give what the report says of a run."""
+    from pytest_k8snet.report.compare import baseline_document, compare  # noqa: PLC0415
     from pytest_k8snet.report.document import document  # noqa: PLC0415
     from pytest_k8snet.report.recording import recorded  # noqa: PLC0415
-    from pytest_k8snet.report.schema import SuiteDocument  # noqa: PLC0415
+    from pytest_k8snet.report.schema import (  # noqa: PLC0415
+        DeviationDocument,
+        SuiteDocument,
+    )
     from pytest_k8snet.rules import RULES  # noqa: PLC0415
 
-    lab = run.require_lab()
-    suite = SuiteDocument(
-        version=metadata.version("pytest-k8snet"),
-        profile=run.settings["profile"],
-        rules=len(RULES),
-    )
+    lab, results = run.require_lab(), run.results
     made = document(
         lab.plan,
-        tuple(lab.results.values()),
+        results,
         figures(run),
         started=time.time() - (time.monotonic() - run.started),
-        suite=suite,
+        suite=SuiteDocument(
+            version=metadata.version("pytest-k8snet"),
+            profile=run.settings["profile"],
+            rules=len(RULES),
+        ),
         problems=lab.problems,
+        deviations=[
+            DeviationDocument(
+                **use.entry.model_dump(mode="json"),
+                state=str(use.state),
+                checks=list(use.checks),
+            )
+            for use in run.gate.uses(results)
+        ],
     )
-    return recorded(made)
+    recording = recorded(made)
+    if run.gate.baseline is None:
+        return recording
+    compared = baseline_document(compare(run.gate.baseline, recording))
+    return recorded(made.model_copy(update={"baseline": compared}))
 
 
-def write_report(run: Run) -> None:
-    """Write every format where the user asked for it."""
-    if not run.settings["report"] or run.lab is None:
-        return
+def write_files(run: Run, recording: Recording) -> None:
+    """Write every format where the user asked for it, and where GitHub shows it."""
     from pytest_k8snet.report.formats import FORMATS  # noqa: PLC0415
+    from pytest_k8snet.report.markdown import markdown  # noqa: PLC0415
 
-    folder = Path(run.settings["report"])
-    folder.mkdir(parents=True, exist_ok=True)
-    recording = record(run)
-    for name, form in FORMATS.items():
-        (folder / name).write_text(form(recording), encoding="utf-8")
+    if run.settings["report"]:
+        folder = Path(run.settings["report"])
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, form in FORMATS.items():
+            (folder / name).write_text(form(recording), encoding="utf-8")
+    if summary := step_summary():
+        with Path(summary).open("a", encoding="utf-8") as file:
+            file.write(markdown(recording))
 
 
 def figures(run: Run) -> dict[str, Any]:
@@ -114,22 +161,32 @@ def figures(run: Run) -> dict[str, Any]:
 
 def summarize(run: Run, reporter: pytest.TerminalReporter) -> None:
     """Write the summary through pytest's own reporter."""
-    from pytest_k8snet.report.terminal import summary  # noqa: PLC0415
+    from pytest_k8snet.report.terminal import baseline_text, summary  # noqa: PLC0415
 
     if run.lab is None:
         return
     reporter.section("Kubernetes network")
     text = summary(
-        tuple(run.lab.results.values()),
+        run.results,
         figures(run),
         problems=run.lab.problems,
         width=reporter._tw.fullwidth,  # noqa: SLF001 - no public way to ask
         colour=reporter.hasmarkup,
     )
     reporter.write(text)
+    if run.recording and run.recording.report.baseline:
+        reporter.write(baseline_text(run.recording.report.baseline))
+    for use in run.gate.uses(run.results):
+        if use.state in {"expired", "not needed"}:
+            reporter.write_line(str(use))
     if kept := run.kept():
         reporter.write_line(f"kept: namespaces {', '.join(kept)}")
     if run.terminating:
         reporter.write_line(f"being removed: {', '.join(run.terminating)}")
     if run.settings["report"]:
-        reporter.write_line(f"report: {Path(run.settings['report']) / 'report.json'}")
+        reporter.write_line(f"report: {Path(run.settings['report']) / 'report.html'}")
+    if run.recording and os.environ.get("GITHUB_ACTIONS") == "true":
+        from pytest_k8snet.report.markdown import workflow_commands  # noqa: PLC0415
+
+        for line in workflow_commands(run.recording):
+            reporter.write_line(line)

@@ -17,6 +17,7 @@ import pytest
 
 from pytest_k8snet import manifests
 from pytest_k8snet.model import Check, Profile, Word
+from pytest_k8snet.plugin.gate import Gate
 from pytest_k8snet.plugin.options import DEFAULT_IMAGE
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from pytest_k8snet.model import ClusterFacts, Feature
     from pytest_k8snet.plan import Limits, Plan
     from pytest_k8snet.plugin.options import Settings
+    from pytest_k8snet.report.recording import Recording
     from pytest_k8snet.result import Result
     from pytest_k8snet.stage import Waits
     from pytest_k8snet.workbench import Workbench
@@ -59,7 +61,9 @@ class Run:
     id: str = field(default_factory=lambda: uuid.uuid4().hex[:6])
     api: Api | None = None
     facts: ClusterFacts | None = None
+    gate: Gate = field(default_factory=Gate)
     lab: Lab | None = None
+    recording: Recording | None = None
     started: float = field(default_factory=time.monotonic)
     ended: float | None = None
     terminating: list[str] = field(default_factory=list)
@@ -99,6 +103,7 @@ class Run:
                 claimed=self._claimed(),
             )
             self.facts = replace(found, given=self.settings.given)
+            self.gate = Gate.open(self.settings, self.facts)
             if not self.settings["plan"]:
                 self._sweep()
         except (ClusterError, localcluster.LocalClusterError) as error:
@@ -183,6 +188,12 @@ class Run:
             raise RuntimeError("the run has no lab")
         return self.lab
 
+    @property
+    def results(self) -> tuple[Result, ...]:
+        """Give what became of the checks, known deviations taken for what they are."""
+        found = self.lab.results.values() if self.lab else ()
+        return tuple(self.gate.amended(one) for one in found)
+
     def spec(self) -> manifests.LabSpec:
         """Give what all our objects have in common."""
         local = self._local.image if self._local else ""
@@ -224,7 +235,7 @@ class Run:
             return
         path = self.folder / result.check.id
         partial = path.with_suffix(".partial")
-        partial.write_bytes(pickle.dumps(result_on_the_wire(result)))
+        partial.write_bytes(pickle.dumps(self.gate.on_the_wire(result)))
         partial.rename(path.with_suffix(".result"))
 
     def wait_until_ready(self) -> None:
@@ -324,14 +335,6 @@ class Run:
         if self.lab is None or not self.settings["keep"]:
             return []
         return access.namespaces(self.lab.plan, self.spec())
-
-
-def result_on_the_wire(result: Result) -> dict[str, Any]:
-    """Give what a worker needs of a result: rules stay where they are."""
-    from pytest_k8snet.result import explain  # noqa: PLC0415
-
-    text = explain(result) if result.word is Word.FAIL else result.reason
-    return {"id": result.check.id, "word": str(result.word), "text": text}
 
 
 def selected(ids: Iterable[str]) -> list[Check]:

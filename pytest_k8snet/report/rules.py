@@ -60,9 +60,9 @@ def explain(name: str) -> str:
         "spec": [rule.spec],
     }
     out = f"{rule.id}: {rule.requirement}\n"
-    for name, said in facts.items():
+    for title, said in facts.items():
         lines = [one for one in dict.fromkeys(said) if one]
-        heads = (name, *[""] * len(lines))
+        heads = (title, *[""] * len(lines))
         out += "".join(f"  {h:9} {one}\n" for h, one in zip(heads, lines, strict=False))
     return out
 

@@ -104,6 +104,36 @@ class DeviationDocument(_Part):
     checks: list[str] = Field(description="the checks that it excused, or would have")
 
 
+class ChangeDocument(_Part):
+    """A check that is otherwise than in the baseline."""
+
+    check: str
+    change: str = Field(description="regressed, fixed, new or gone")
+    before: str = Field(description="its result word; empty when it was not asked")
+    after: str
+    cells: dict[str, int] = Field(default={}, description="how many changed how")
+
+
+class ShiftDocument(_Part):
+    """Times that differ from the baseline's by more than noise does, in seconds."""
+
+    what: str
+    before: float
+    after: float
+
+
+class BaselineDocument(_Part):
+    """How a run compares with its baseline."""
+
+    started: str = Field(description="of the baseline")
+    results: dict[str, int] = Field(description="of the baseline, by result word")
+    nodes: dict[str, str] = Field(description="of those replaced: by which, and whom")
+    environment: list[str] = Field(description="what differs, a line each")
+    changes: list[ChangeDocument]
+    threshold: str
+    shifts: list[ShiftDocument]
+
+
 class RuleDocument(_Part):
     """One requirement."""
 
@@ -209,6 +239,7 @@ class Report(_Part):
     not_running: dict[str, str] = Field(default={}, description="who, and why")
     results: dict[str, int] = Field(description="checks by result word")
     deviations: list[DeviationDocument] = []
+    baseline: BaselineDocument | None = None
     rules: list[RuleDocument] = Field(description="sorted by id")
     checks: list[CheckDocument] = Field(description="sorted by id")
     places: list[str] = Field(description="Nodes and addresses; empty for no place")

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from io import StringIO
 from typing import TYPE_CHECKING, Any
 
 from pytest_k8snet.model import Word
-from pytest_k8snet.report.areas import AREAS
+from pytest_k8snet.report.figures import baseline_lines, by_area, tally
 from pytest_k8snet.result import by_place, describe
 
 if TYPE_CHECKING:
@@ -16,6 +15,7 @@ if TYPE_CHECKING:
     from pytest_k8snet.manifests import LabSpec
     from pytest_k8snet.model import ClusterFacts
     from pytest_k8snet.plan import Plan
+    from pytest_k8snet.report.schema import BaselineDocument
     from pytest_k8snet.result import Result
 
 MOST_NAMED = 4
@@ -71,21 +71,16 @@ def _table(results: Iterable[Result], width: int, *, colour: bool) -> str:
         table.add_column(word, justify="right")
     table.add_column("cells", justify="right")
     table.add_column("slowest", justify="right")
-    for mark, name in AREAS.items():
-        mine = [r for r in results if r.check.rule.mark == mark]
-        if mine:
-            table.add_row(name, *_row(mine))
+    for name, mine in by_area(results).items():
+        table.add_row(name, *_row(mine))
     text = StringIO()
     Console(file=text, width=max(width, 80), force_terminal=colour).print(table)
     return text.getvalue()
 
 
 def _row(mine: Sequence[Result]) -> list[str]:
-    words = Counter(r.word for r in mine)
-    judged = [r for r in mine if r.word in {Word.PASS, Word.FAIL}]
-    cells = sum(r.cells for r in judged)
-    passed = cells - sum(r.failed_cells for r in judged)
-    slowest = max((o.seconds for r in judged for o in r.seen), default=0.0)
+    counted = tally(mine)
+    words = counted.words
     red = "[red]{}[/red]" if words[Word.FAIL] else "{}"
     yellow = "[yellow]{}[/yellow]" if words[Word.INCONCLUSIVE] else "{}"
     return [
@@ -94,8 +89,8 @@ def _row(mine: Sequence[Result]) -> list[str]:
         yellow.format(words[Word.INCONCLUSIVE]),
         str(words[Word.NOT_APPLICABLE]),
         str(words[Word.KNOWN_DEVIATION]),
-        f"{passed}/{cells}",
-        f"{slowest * 1000:.0f} ms",
+        f"{counted.passed}/{counted.cells}",
+        f"{counted.slowest * 1000:.0f} ms",
     ]
 
 
@@ -127,6 +122,11 @@ def _inconclusive(results: Sequence[Result], problems: Mapping[str, str]) -> str
         more = f" and {len(ids) - 1} more" if len(ids) > 1 else ""
         out += f"inconclusive: {ids[0]}{more}: {reason}\n"
     return out + ("\n" if out else "")
+
+
+def baseline_text(baseline: BaselineDocument) -> str:
+    """Say how the run compares with its baseline."""
+    return "\n".join(["", *baseline_lines(baseline, MOST_LISTED), "", ""])
 
 
 def columns(rows: Sequence[Sequence[str]]) -> str:
