@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from pytest_k8snet.manifests import NAMESPACE_OF
-from pytest_k8snet.model import Feature, Op, Role
+from pytest_k8snet.model import Feature, Kind, Op, Role
 
 if TYPE_CHECKING:
     from pytest_k8snet.manifests import LabSpec
@@ -91,7 +91,7 @@ def rules(plan: Plan) -> list[dict[str, Any]]:
         made.append(_rule("", ["services"], ["delete"]))
     if Op.PROXY in ops:
         made.append(_rule("", ["pods/proxy", "services/proxy"], ["get"]))
-    made += _policy_rules(plan, changes)
+    made += _policy_rules(plan, changes) + _entry_rules(plan)
     if Op.LOGS in ops:
         made.append(_rule("", ["pods/log"], ["get"]))
     if Op.PORT_FORWARD in ops:
@@ -107,6 +107,19 @@ def _policy_rules(plan: Plan, changes: set[str]) -> list[dict[str, Any]]:
         made.append(_rule("networking.k8s.io", ["networkpolicies"], sorted(verbs)))
     if "label namespace" in changes:
         made.append(_rule("", ["namespaces"], ["patch"]))
+    return made
+
+
+def _entry_rules(plan: Plan) -> list[dict[str, Any]]:
+    made, verbs = [], ["create", "get", "list"]
+    kinds = {entry.kind for entry in plan.entries}
+    if any(site.secure for entry in plan.entries for site in entry.sites):
+        made.append(_rule("", ["secrets"], ["create"]))
+    if Kind.INGRESS in kinds:
+        made.append(_rule("networking.k8s.io", ["ingresses"], verbs))
+    if Kind.GATEWAY in kinds:
+        group = "gateway.networking.k8s.io"
+        made.append(_rule(group, ["gateways", "httproutes"], verbs))
     return made
 
 

@@ -32,9 +32,11 @@ from pytest_k8snet.schedule import (
     POLICED,
     SLOW,
     asked,
+    awaited,
     changed_roles,
     gate,
     is_quick,
+    leads_in,
     roughness,
 )
 from pytest_k8snet.stage import Stage, Waits, summarize
@@ -254,6 +256,7 @@ class Lab:
         once = [c for c in self.plan.checks if not c.check.rule.steps]
         slow = [c for c in once if roles_of(c.check.rule) & SLOW]
         policed = [c for c in once if roles_of(c.check.rule) & POLICED]
+        entering = [c for c in once if leads_in(c)]
         quick = [c for c in once if is_quick(c)]
         with ThreadPoolExecutor(len(changing) + 3) as pool:
             # What has to be made or restarted takes longest: it begins at once.
@@ -261,6 +264,7 @@ class Lab:
             others = self._watch_changes(early, pool)
             others.append(pool.submit(self._second_wave, slow))
             others.append(pool.submit(self._policy_wave, policed))
+            others.append(pool.submit(self._entry_wave, entering))
             self._settle(quick)
             self.ready.set()
             with self._phase("probe", lambda: f"sent {self.probes_sent} probes"):
@@ -286,6 +290,19 @@ class Lab:
                     self._stage.create(role)
             self._prober.until_settled(gate(slow), PATIENCE)
             self._ask_once(slow)
+
+    def _entry_wave(self, entering: Sequence[CheckPlan]) -> None:
+        """Probe what leads into the cluster, once the API says where it does."""
+        if not entering:
+            return
+        try:
+            self._stage.publish(awaited(entering, self._stage.scene))
+        except ClusterError as error:
+            for plan in entering:
+                self._publish(inconclusive(plan.check, str(error)))
+            return
+        self._prober.until_settled(gate(entering), PATIENCE)
+        self._ask_once(entering)
 
     def _policy_wave(self, policed: Sequence[CheckPlan]) -> None:
         """Probe what policies allow and what they do not, while the rest goes on.

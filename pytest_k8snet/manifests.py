@@ -7,11 +7,11 @@ Python image.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pytest_k8snet.model import Actor, Family, Protocol, Role
+from pytest_k8snet.model import OUTSIDE, Actor, Family, Protocol, Role
 
 if TYPE_CHECKING:
     from pytest_k8snet.model import ClusterFacts, Node, Service
@@ -429,9 +429,20 @@ _PECULIAR = {
 
 
 def services(
-    spec: LabSpec, wanted: Service, facts: ClusterFacts
+    spec: LabSpec,
+    wanted: Service,
+    facts: ClusterFacts,
+    outside: tuple[str, ...] = (),
 ) -> list[dict[str, Any]]:
-    """Make a Service; with ``per_node``, one for the server on each Node."""
+    """Make a Service; with ``per_node``, one for the server on each Node.
+
+    OUTSIDE are the addresses of the outside.
+    """
+    if wanted.balanced:
+        return [
+            _balanced(_service(spec, one, one.name, facts), one, outside)
+            for one in by_transport(wanted)
+        ]
     if not wanted.per_node:
         return [_service(spec, wanted, wanted.name, facts)]
     return [
@@ -475,6 +486,30 @@ def _service(
         "metadata": {"name": name, "labels": labels(spec)},
         "spec": body,
     }
+
+
+def by_transport(wanted: Service) -> list[Service]:
+    """Split a Service by the transports of its ports, each with one in its name."""
+    return [
+        replace(wanted, name=f"{wanted.name}-{transport}", ports=ports)
+        for transport in Protocol
+        if (ports := tuple(p for p in wanted.ports if p[-1] is transport))
+    ]
+
+
+def _balanced(
+    item: dict[str, Any], wanted: Service, outside: tuple[str, ...]
+) -> dict[str, Any]:
+    item["spec"]["type"] = "LoadBalancer"
+    if wanted.sources:
+        item["spec"]["loadBalancerSourceRanges"] = ranges(wanted.sources, outside)
+    return item
+
+
+def ranges(words: tuple[str, ...], outside: tuple[str, ...]) -> list[str]:
+    """Give ranges of addresses, with those of the outside where OUTSIDE stands."""
+    own = [f"{a}/128" if ":" in a else f"{a}/32" for a in outside]
+    return [cidr for word in words for cidr in (own if word == OUTSIDE else [word])]
 
 
 def _any_role(wanted: Service) -> bool:

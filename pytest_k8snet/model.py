@@ -3,11 +3,11 @@
 The layering rule, which ``tests/test_layers.py`` reads here and enforces: *a module
 imports only from layers below its own*; modules of one package may import each other.
 
-``model`` <- ``verdict``, ``manifests`` <- ``rules``, ``policies`` <- ``plan``, ``wire``
-<- ``result``, ``access``, ``status``, ``schedule`` <- ``diagnose``, ``deviations``
-<- ``report`` <- ``cluster``, ``localcluster``, ``reading`` <- ``probing``, ``stage``
-<- ``lab``, ``workbench``
-<- ``plugin``, ``cli`` <- ``checks``
+``model`` <- ``verdict``, ``manifests``, ``pki`` <- ``rules``, ``policies``, ``entries``
+<- ``plan``, ``wire`` <- ``result``, ``access``, ``status``, ``schedule``
+<- ``diagnose``, ``deviations`` <- ``report``
+<- ``cluster``, ``localcluster``, ``reading`` <- ``publishing`` <- ``probing``, ``stage``
+<- ``lab``, ``workbench`` <- ``plugin``, ``cli`` <- ``checks``
 
 ``agent`` stands aside: one file of standard library that runs in the Pod.
 """
@@ -115,6 +115,7 @@ class Op(StrEnum):
     FULL_SIZE = "full-size"  # a datagram of exactly the path's MTU, DF set
     PING = "ping"  # an ICMP echo, and its reply from the address that was asked
     HTTP = "http"  # the status of one GET
+    FETCH = "fetch"  # a GET that an agent answers, through whatever is in between
     DNS = "dns"  # one question to one name server
     LOOKUP = "lookup"  # the C library's resolver, search path included
     FACT = "fact"  # what the container sees of itself
@@ -138,9 +139,16 @@ class Kind(StrEnum):
     NODE_PORT = "NodePort"
     HOST_PORT = "hostPort"
     NODE = "Node"
+    LOAD_BALANCER = "LoadBalancer"
+    INGRESS = "Ingress"
+    GATEWAY = "Gateway"
     NAME = "name"  # resolved by the source, then dialled
     DNS_SERVER = "DNS server"
     NONE = "-"
+
+
+LEADS_IN = frozenset({Kind.LOAD_BALANCER, Kind.INGRESS, Kind.GATEWAY})
+"""What leads into the cluster, at an address that the API tells once it has one."""
 
 
 @dataclass(frozen=True, order=True)
@@ -192,6 +200,7 @@ class Spread(StrEnum):
     OWN = "every Node, to itself"
     RING = "every Node, to itself and to the next"
     NEXT = "every Node, to the next"
+    ONCE = "once, whatever the Nodes"
     AT_FIRST = "the first Node only, and what is on it"
     AT_SECOND = "the second Node only, and what is on it"
     AT_OTHERS = "every Node but the first, and what is on it"
@@ -484,6 +493,9 @@ BUDGETS: Mapping[str, float] = {
     # A series of probes with pauses that are longer than what is timed out.
     "affinity": 60.0,
     "idle": 80.0,
+    # MetalLB takes a fraction of a second, a cloud a few minutes: see the option
+    # --k8snet-timeout-probe, which scales this.
+    "address": 15.0,
     # Controls and Services of all rules together, before the probes run once.
     "settle": 6.0,
 }
@@ -521,6 +533,9 @@ class Service:
         made_up: in those slices, this many addresses that nobody has.
         affinity_seconds: after which ClientIP affinity ends; 0 for the default.
         external_ip: has the address that the user gave as an externalIP.
+        balanced: of type LoadBalancer: one for each transport, as many load balancers
+            serve no more at one address; the transport is appended to the name.
+        sources: its loadBalancerSourceRanges; OUTSIDE stands for the outside's.
         role: whose Pods are behind it; it is in their namespace.
 
     """
@@ -537,7 +552,46 @@ class Service:
     made_up: int = 0
     affinity_seconds: int = 0
     external_ip: bool = False
+    balanced: bool = False
+    sources: tuple[str, ...] = ()
     role: Role = Role.SERVER
+
+
+@dataclass(frozen=True)
+class Site:
+    """A host that an Ingress or a Gateway publishes.
+
+    Attributes:
+        name: of its route, its listener and its Secret; begins its host name.
+        paths: (path prefix, name of a Service of ours, its port).
+        secure: by HTTPS, with a certificate of its own; not by HTTP.
+
+    """
+
+    name: str
+    paths: tuple[tuple[str, str, int], ...]
+    secure: bool = False
+
+    @property
+    def host(self) -> str:
+        """Give the host name, of which ``{ns}`` is to be filled in."""
+        return f"{self.name}.{{ns}}.test"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What rules ask to lead HTTP into the cluster.
+
+    Attributes:
+        kind: INGRESS, or GATEWAY with an HTTPRoute for every site.
+        name: its name.
+        sites: what it publishes.
+
+    """
+
+    kind: Kind
+    name: str
+    sites: tuple[Site, ...]
 
 
 @dataclass(frozen=True)
@@ -569,6 +623,7 @@ class Rule:
         profile: the smallest profile that it is part of.
         services: the Services it needs.
         policies: the NetworkPolicies it needs, made before the Pods they select.
+        entries: the Ingresses and Gateways it needs.
         roles: Pods it needs beside those its probes name.
         needs: features without which it does not apply.
         option: what the user has to give, or it does not apply; "" for nothing.
@@ -592,6 +647,7 @@ class Rule:
     profile: Profile = Profile.DEFAULT
     services: tuple[Service, ...] = ()
     policies: tuple[Policy, ...] = ()
+    entries: tuple[Entry, ...] = ()
     roles: tuple[Role, ...] = ()
     needs: frozenset[Feature] = frozenset()
     option: str = ""
@@ -679,6 +735,10 @@ class ClusterFacts:
         network_plugin: a guess from what runs; "unknown" when nothing is known.
         service_proxy: likewise.
         features: what was found or claimed.
+        claimed: those of them that were claimed: what does not work is a failure.
+        ingress_class: the IngressClass to use; "" for the cluster's default.
+        gateway_class: the GatewayClass to use.
+        gateway_ports: of listeners for HTTP and HTTPS, as the controller counts them.
         left_out: the Nodes that take no probe Pods; their ``problem`` says why.
         given: what the user gave for rules that need it, by the option's name.
 
@@ -697,6 +757,10 @@ class ClusterFacts:
     network_plugin: str = "unknown"
     service_proxy: str = "unknown"
     features: frozenset[Feature] = frozenset()
+    claimed: frozenset[Feature] = frozenset()
+    ingress_class: str = ""
+    gateway_class: str = ""
+    gateway_ports: tuple[int, int] = (80, 443)
     left_out: tuple[Node, ...] = ()
     given: Mapping[str, str] = field(default_factory=dict)
 
@@ -729,6 +793,22 @@ class ServiceState:
 
 
 @dataclass(frozen=True)
+class EntryState:
+    """What the API says of something that leads into the cluster.
+
+    Attributes:
+        addresses: IP addresses, or names where a load balancer has no others.
+        holds: the conditions that are true, as words.
+        problem: why nothing is known of it.
+
+    """
+
+    addresses: tuple[str, ...] = ()
+    holds: tuple[str, ...] = ()
+    problem: str = ""
+
+
+@dataclass(frozen=True)
 class Scene:
     """Everything that names stand for, once the Pods run.
 
@@ -737,6 +817,9 @@ class Scene:
         namespaces: "client", "server", ... to their names in this run.
         pods: what runs, by role and Node.
         services: by name, those per Node with their rank appended.
+        entries: by kind and name, load balancers by that of their Service.
+        authority: the certificate, in PEM, of who signed those of the sites.
+        fingerprints: the SHA-256 of each site's certificate, in hex.
         all_pod_addresses: (Node, "address owner") of every Pod in the cluster.
         ready_pods: names of our Pods that became ready.
         host_port: the hostPort of this run.
@@ -749,6 +832,9 @@ class Scene:
     namespaces: Mapping[str, str] = field(default_factory=dict)
     pods: Mapping[tuple[Role, str], PodState] = field(default_factory=dict)
     services: Mapping[str, ServiceState] = field(default_factory=dict)
+    entries: Mapping[tuple[Kind, str], EntryState] = field(default_factory=dict)
+    authority: str = ""
+    fingerprints: Mapping[str, str] = field(default_factory=dict)
     all_pod_addresses: tuple[tuple[str, str], ...] = ()
     ready_pods: frozenset[str] = frozenset()
     host_port: int = 0

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         Ask,
         ClusterFacts,
         Control,
+        Entry,
         Policy,
         Rule,
         Service,
@@ -171,7 +172,9 @@ def resolves(rule: Rule) -> bool:
 def cells(ask: Ask, check: Check, facts: ClusterFacts) -> Iterator[tuple[str, str]]:
     """Give the (source Node, target Node) pairs that an Ask is spread over."""
     names = nodes_of(ask.spread, facts)
-    if ask.source is Role.OUTSIDE:
+    if ask.spread is Spread.ONCE:
+        yield "", ""
+    elif ask.source is Role.OUTSIDE:
         yield from (("", name) for name in names)
     elif ask.spread in PAIRED:
         for source, target in PAIRED[ask.spread](names):
@@ -233,6 +236,7 @@ class Plan:
         roles: the parts to be played.
         services: the Services to be made, without repetition.
         policies: the NetworkPolicies to be made, likewise.
+        entries: the Ingresses and Gateways to be made, likewise.
 
     """
 
@@ -242,6 +246,7 @@ class Plan:
     roles: frozenset[Role] = frozenset()
     services: tuple[Service, ...] = ()
     policies: tuple[Policy, ...] = ()
+    entries: tuple[Entry, ...] = ()
 
     @property
     def late_roles(self) -> frozenset[Role]:
@@ -275,6 +280,7 @@ def make_plan(
     rules = {p.check.rule.id: p.check.rule for p in planned}.values()
     services = {s.name: s for rule in rules for s in rule.services}
     policies = {p.name: p for rule in rules for p in rule.policies}
+    entries = {e.name: e for rule in rules for e in rule.entries}
     return Plan(
         facts=facts,
         checks=tuple(planned),
@@ -282,6 +288,7 @@ def make_plan(
         roles=frozenset(role for rule in rules for role in roles_of(rule)),
         services=tuple(services.values()),
         policies=tuple(policies.values()),
+        entries=tuple(entries.values()),
     )
 
 

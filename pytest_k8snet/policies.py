@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pytest_k8snet.manifests import LABEL, labels
-from pytest_k8snet.model import OUTSIDE
+from pytest_k8snet.manifests import LABEL, labels, ranges
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -52,18 +51,13 @@ def _allow(wanted: Allow, end: str, outside: tuple[str, ...]) -> dict[str, Any] 
 
 def _peers(wanted: Peer, outside: tuple[str, ...]) -> list[dict[str, Any]]:
     if wanted.blocks:
-        but = _ranges(wanted.but, outside)
+        but = ranges(wanted.but, outside)
         return [
             {"ipBlock": {"cidr": cidr, "except": _same_family(cidr, but)}}
-            for cidr in _ranges(wanted.blocks, outside)
+            for cidr in ranges(wanted.blocks, outside)
         ]
     selectors = {"podSelector": wanted.pods, "namespaceSelector": wanted.namespaces}
     return [{k: _selector(s) for k, s in selectors.items() if s is not None}]
-
-
-def _ranges(words: tuple[str, ...], outside: tuple[str, ...]) -> list[str]:
-    own = [f"{a}/128" if ":" in a else f"{a}/32" for a in outside]
-    return [cidr for word in words for cidr in (own if word == OUTSIDE else [word])]
 
 
 def _same_family(cidr: str, others: list[str]) -> list[str]:

@@ -13,6 +13,7 @@ from pytest_k8snet import wire
 from pytest_k8snet.cluster.errors import ClusterError, Unreachable
 from pytest_k8snet.model import (
     BUDGETS,
+    LEADS_IN,
     TIMEOUTS,
     Family,
     Kind,
@@ -96,6 +97,8 @@ class Prober:
                 continue
             try:
                 asked = wire.request(probe, scene, self._scale)
+            except wire.Lacking as why:
+                answers[probe].set_result(wire.lacking(probe, scene, str(why)))
             except wire.Unresolved as why:
                 answers[probe].set_result(wire.not_probed(probe, scene, str(why)))
             else:
@@ -142,6 +145,8 @@ class Prober:
             try:
                 values = API_OPS[probe.ask.op](self._api, probe, scene)
                 reply = {"outcome": Outcome.ANSWERED, "values": values}
+            except wire.Lacking as why:
+                reply = {"outcome": Outcome.UNSUPPORTED, "detail": str(why)}
             except wire.Unresolved as why:
                 reply = {"outcome": Outcome.NOT_PROBED, "detail": str(why)}
             except ClusterError as error:
@@ -347,6 +352,8 @@ def _port_forward(api: Api, probe: Probe, scene: Scene) -> list[str]:
 
 def _status(api: Api, probe: Probe, scene: Scene) -> list[str]:
     del api
+    if probe.target.kind in LEADS_IN:
+        return list(wire.entry(probe, scene).holds)
     return STATUS[str(dict(probe.ask.settings)["field"])](probe.source.node, scene)
 
 

@@ -269,6 +269,7 @@ def reproduction(seen: Observation, scene: Scene) -> str:
     pod = scene.pod(probe.source.role, probe.source.node)
     address, _, port = seen.dialled.rpartition(" ")
     question = {
+        Op.FETCH: f"fetch {seen.dialled}",
         Op.HOLD: f"tcp {address} {port}",
         Op.CONNECT: f"{probe.protocol or 'tcp'} {address} {port}",
         Op.BULK: f"tcp {address} {port}",

@@ -5,20 +5,23 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from pytest_k8snet.model import Kind, Op, Role
+from pytest_k8snet.entries import ADDRESS
+from pytest_k8snet.model import LEADS_IN, Kind, Op, Role
 from pytest_k8snet.plan import roles_of
 from pytest_k8snet.verdict import (
     all_refused,
     all_silent,
     all_unknown,
+    as_asked,
     includes,
     is_connected,
 )
+from pytest_k8snet.wire import entry_key
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from pytest_k8snet.model import Observation, Probe
+    from pytest_k8snet.model import Observation, Probe, Scene
     from pytest_k8snet.plan import CheckPlan
 
 EXPECT_SILENCE = (all_silent, all_refused, all_unknown)
@@ -43,7 +46,9 @@ def gate(
         for probe in plan.probes:
             if probe.number or probe.ask.timeout == "silence":
                 continue
-            if probe.ask.op is Op.CONNECT and probe.target.kind is not Kind.LOOPBACK:
+            if probe.target.kind in LEADS_IN and probe.ask.op is not Op.STATUS:
+                wanted[_polled(probe)] = as_asked
+            elif probe.ask.op is Op.CONNECT and probe.target.kind is not Kind.LOOPBACK:
                 wanted[_polled(probe)] = is_connected
             elif probe.ask.op in {Op.DNS, Op.LOOKUP}:
                 wanted[_polled(probe)] = includes
@@ -76,6 +81,25 @@ def roughness(plan: CheckPlan) -> int:
 
 def is_quick(plan: CheckPlan) -> bool:
     """Whether a check is asked once, of Pods that are made at the start."""
-    return not plan.check.rule.steps and not roles_of(plan.check.rule) & (
-        SLOW | POLICED
-    )
+    late = roles_of(plan.check.rule) & (SLOW | POLICED) or leads_in(plan)
+    return not plan.check.rule.steps and not late
+
+
+def awaited(
+    planned: Iterable[CheckPlan], scene: Scene
+) -> dict[tuple[Kind, str], frozenset[str]]:
+    """Give what the API has to say of everything that leads into the cluster."""
+    wanted: dict[tuple[Kind, str], frozenset[str]] = {}
+    for probe in (p for plan in planned for p in plan.probes):
+        if probe.target.kind in LEADS_IN:
+            holds = {ADDRESS}
+            if probe.ask.op is Op.STATUS and probe.ask.expect:
+                holds |= {*probe.ask.expect(scene, probe)}
+            key = entry_key(probe)
+            wanted[key] = wanted.get(key, frozenset()) | holds
+    return wanted
+
+
+def leads_in(plan: CheckPlan) -> bool:
+    """Whether a check is about what has an address when the API says so."""
+    return any(probe.target.kind in LEADS_IN for probe in plan.probes)

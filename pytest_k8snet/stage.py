@@ -13,11 +13,12 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from pytest_k8snet import access, manifests, policies
+from pytest_k8snet import access, manifests, policies, publishing
 from pytest_k8snet.cluster import apply
 from pytest_k8snet.cluster.channel import Channel, child_channel, exec_channel
 from pytest_k8snet.cluster.discover import family_of, pod_addresses
 from pytest_k8snet.cluster.errors import ClusterError, Conflict
+from pytest_k8snet.entries import service_state
 from pytest_k8snet.model import (
     BUDGETS,
     Actor,
@@ -25,7 +26,6 @@ from pytest_k8snet.model import (
     PodState,
     Role,
     Scene,
-    ServiceState,
 )
 from pytest_k8snet.plan import asks_of, nodes_of
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from pytest_k8snet.cluster.api import Api
     from pytest_k8snet.manifests import LabSpec
-    from pytest_k8snet.model import Change, Policy, Service
+    from pytest_k8snet.model import Change, Kind, Policy, Service
     from pytest_k8snet.plan import Plan
 
 GRACE = 30
@@ -132,6 +132,7 @@ class Stage:
         services = [
             (self._spec.namespace(manifests.NAMESPACE_OF[wanted.role]), item)
             for wanted in self._plan.services
+            if not wanted.balanced
             for item in manifests.services(self._spec, wanted, self._plan.facts)
         ]
         # Pods first: they take longest.
@@ -292,6 +293,22 @@ class Stage:
                 items.append((self._spec.namespace("server"), item))
         apply.create_all(self._api, items)
 
+    def publish(self, wanted: Mapping[tuple[Kind, str], frozenset[str]]) -> None:
+        """Make what leads into the cluster, and wait until the API says where.
+
+        WANTED is what has to hold of each, as in EntryState. Raises ClusterError.
+        """
+        outside = self.scene.outside_addresses
+        made, problems = publishing.publish(self._api, self._plan, self._spec, outside)
+        made["services"] = {**self.scene.services, **made["services"]}
+        self._replace(**made)
+        there = {key: holds for key, holds in wanted.items() if key not in problems}
+        seconds = BUDGETS["address"] * self._waits.scale
+        found = publishing.await_states(
+            self._api, self._spec.run, there, seconds, self._stopped.is_set
+        )
+        self._replace(entries={**found, **problems})
+
     def note_pod_addresses(self) -> None:
         """Look at the addresses of every Pod in the cluster, ours or not."""
         entries = pod_addresses(self._api)
@@ -438,22 +455,6 @@ def containers(pod: dict[str, Any]) -> list[str]:
 def named(container: str, port: str) -> str:
     """Name a second container's port after the container: ``sibling/tcp``."""
     return port if container == "main" else f"{container}/{port.rpartition('/')[2]}"
-
-
-def service_state(item: dict[str, Any]) -> ServiceState:
-    """Describe a Service as the API has it."""
-    spec = item["spec"]
-    ports = spec.get("ports", ())
-    node_ports = {p["name"]: p["nodePort"] for p in ports if p.get("nodePort")}
-    if health := spec.get("healthCheckNodePort"):
-        node_ports["health-tcp"] = health
-    return ServiceState(
-        name=item["metadata"]["name"],
-        namespace=item["metadata"]["namespace"],
-        addresses=tuple(a for a in spec.get("clusterIPs", ()) if a != "None"),
-        ports={p["name"]: p["port"] for p in ports},
-        node_ports=node_ports,
-    )
 
 
 def summarize(problems: Mapping[str, str]) -> str:

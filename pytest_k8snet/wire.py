@@ -6,13 +6,16 @@ resolved, because a Pod does not run, is *not probed*: never *blocked*.
 
 from __future__ import annotations
 
+from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
 from pytest_k8snet.manifests import CA
 from pytest_k8snet.model import (
+    LEADS_IN,
     TIMEOUTS,
     Actor,
     Family,
+    Feature,
     Kind,
     Observation,
     Op,
@@ -26,7 +29,7 @@ from pytest_k8snet.rules._world import fill, of_family
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from pytest_k8snet.model import PodState, Scene
+    from pytest_k8snet.model import EntryState, PodState, Scene
 
 CLOSED_PORT = 9
 """The discard service: nobody listens there, and nobody reuses the number."""
@@ -34,8 +37,23 @@ CLOSED_PORT = 9
 API_SERVER = "kubernetes"
 
 
+HTTP_PORTS = {"http": 80, "https": 443}
+"""Where people's clients go, whatever port a Gateway's listener is said to have."""
+
+PROMISE = {
+    Kind.LOAD_BALANCER: Feature.LOAD_BALANCER,
+    Kind.INGRESS: Feature.INGRESS,
+    Kind.GATEWAY: Feature.GATEWAY,
+}
+"""Whoever claims the feature claims that such a thing gets an address."""
+
+
 class Unresolved(Exception):  # noqa: N818 - a fact, not an error
     """A name in a probe stands for nothing: its Pod or Service is not there."""
+
+
+class Lacking(Unresolved):
+    """... because the cluster does not have what nobody claimed that it has."""
 
 
 def request(probe: Probe, scene: Scene, scale: float = 1.0) -> dict[str, Any]:
@@ -77,11 +95,22 @@ def request(probe: Probe, scene: Scene, scale: float = 1.0) -> dict[str, Any]:
         made["port"] = int(fill(probe.target.port, scene, probe))
         made |= settings
     else:
-        made["address"], made["port"] = dial(probe, scene)
+        address, made["port"] = dial(probe, scene)
+        made["address" if is_address(address) else "name"] = address
         made |= settings
-    if ask.op is Op.TLS:
-        made["ca_file"] = CA
-    return made
+    return made | _hosts(probe, scene, made)
+
+
+def _hosts(probe: Probe, scene: Scene, made: Mapping[str, Any]) -> dict[str, Any]:
+    """Give the host that is asked for by HTTP or TLS, and who vouches for it."""
+    names = made.keys() & {"host", "server_name"}
+    more: dict[str, Any] = {key: fill(made[key], scene, probe) for key in names}
+    if probe.ask.op is Op.FETCH:
+        more["tls"] = probe.target.port == "https"
+    if probe.ask.op is Op.TLS:
+        ours = probe.target.kind in LEADS_IN
+        more |= {"ca": scene.authority} if ours else {"ca_file": CA}
+    return more
 
 
 def observe(
@@ -112,7 +141,7 @@ def observe(
         phase=reply.get("phase", ""),
         detail=reply.get("detail", ""),
         seconds=reply.get("seconds", 0.0),
-        dialled=f"{dialled} {asked.get('port', '')}".strip(),
+        dialled=f"{dialled} {asked.get('port', '')} {_url(asked)}".strip(),
         answered_by=reply.get("who") or "",
         peer=reply.get("peer") or "",
         local=reply.get("local") or "",
@@ -122,6 +151,16 @@ def observe(
         may_answer=_may_answer(probe, scene),
         after=after,
     )
+
+
+def _url(asked: Mapping[str, Any]) -> str:
+    """Give the host and the path of a request by HTTP; "" for any other."""
+    return f"{asked['host']}{asked['path']}" if "host" in asked else ""
+
+
+def lacking(probe: Probe, scene: Scene, why: str) -> Observation:
+    """Give the observation of a probe that this cluster has no use for."""
+    return observe(probe, {"outcome": Outcome.UNSUPPORTED, "detail": why}, scene)
 
 
 def not_probed(probe: Probe, scene: Scene, why: str) -> Observation:
@@ -208,6 +247,68 @@ def _dial_node(probe: Probe, scene: Scene) -> tuple[str, int]:
     return _node_address(probe, scene), int(probe.target.port)
 
 
+def entry(probe: Probe, scene: Scene) -> EntryState:
+    """Give what the API says of the target, which leads into the cluster.
+
+    Raises:
+        Unresolved: when nothing is known of it.
+        Lacking: when it got no address, and nobody claimed that such things do.
+
+    """
+    kind, name = entry_key(probe)
+    state = scene.entries.get((kind, name))
+    if state is None or state.problem:
+        why = state.problem if state else "nobody asked the API"
+        raise Unresolved(f"{kind} {name}: {why}")
+    if not state.addresses and PROMISE[kind] not in scene.facts.claimed:
+        raise Lacking(f"{kind} {name} got no address (claim {PROMISE[kind]}, or not)")
+    return state
+
+
+def is_address(text: str) -> bool:
+    """Whether it is an IP address, and not a name."""
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def entry_key(probe: Probe) -> tuple[Kind, str]:
+    """Say what the target is in the scene: load balancers have one transport each."""
+    kind, name = probe.target.kind, probe.target.name
+    if kind is Kind.LOAD_BALANCER:
+        name += f"-{probe.protocol or Protocol.TCP}"
+    return kind, name
+
+
+def _enter(probe: Probe, scene: Scene) -> str:
+    kind, name = entry_key(probe)
+    found = entry(probe, scene).addresses
+    numbers = tuple(a for a in found if is_address(a))
+    names = tuple(a for a in found if not is_address(a))
+    if not found:
+        raise Unresolved(f"{kind} {name} has no address")
+    # A family of two is no promise: a load balancer may know the other one only.
+    usable = of_family(numbers, probe.family) or names
+    if not usable:
+        raise Lacking(f"{kind} {name} has no {probe.family} address")
+    return usable[0]
+
+
+def _dial_load_balancer(probe: Probe, scene: Scene) -> tuple[str, int]:
+    _, own = entry_key(probe)
+    service = scene.service(own)
+    if service is None:
+        raise Unresolved(f"Service {own} does not exist")
+    name = f"{probe.target.port}-{probe.protocol or Protocol.TCP}"
+    return _enter(probe, scene), _port(service.ports, name, service.name)
+
+
+def _dial_http(probe: Probe, scene: Scene) -> tuple[str, int]:
+    return _enter(probe, scene), HTTP_PORTS[probe.target.port]
+
+
 _DIAL: Mapping[Kind, Callable[[Probe, Scene], tuple[str, int]]] = {
     Kind.POD: _dial_pod,
     Kind.LOOPBACK: _dial_loopback,
@@ -215,6 +316,9 @@ _DIAL: Mapping[Kind, Callable[[Probe, Scene], tuple[str, int]]] = {
     Kind.NODE_PORT: _dial_node_port,
     Kind.HOST_PORT: _dial_host_port,
     Kind.NODE: _dial_node,
+    Kind.LOAD_BALANCER: _dial_load_balancer,
+    Kind.INGRESS: _dial_http,
+    Kind.GATEWAY: _dial_http,
 }
 
 

@@ -10,8 +10,10 @@ from pytest_k8snet.manifests import LabSpec
 from pytest_k8snet.model import (
     Actor,
     ClusterFacts,
+    EntryState,
     Family,
     Feature,
+    Kind,
     Node,
     Op,
     Outcome,
@@ -20,10 +22,12 @@ from pytest_k8snet.model import (
     Scene,
     Service,
     ServiceState,
+    Site,
 )
 from pytest_k8snet.plan import Limits, checks, make_plan
 from pytest_k8snet.rules import RULES
 from pytest_k8snet.rules._world import of_family
+from pytest_k8snet.rules.entry import PROMISED
 from pytest_k8snet.wire import observe, request
 
 if TYPE_CHECKING:
@@ -39,7 +43,7 @@ GIVEN = {
     "upstream_name": "upstream.example",
     "external_ip": "203.0.113.10",
 }
-CONNECTS = {Op.CONNECT, Op.HOLD, Op.RESUME, Op.BULK, Op.FULL_SIZE, Op.TLS}
+CONNECTS = {Op.FETCH, Op.CONNECT, Op.HOLD, Op.RESUME, Op.BULK, Op.FULL_SIZE, Op.TLS}
 SEEN_OF_ITSELF = {
     "mtu": "1500",
     "netns": "net:[4026531840]",
@@ -132,7 +136,33 @@ def scene(facts: ClusterFacts) -> Scene:
         ready_pods=frozenset(p.name for p in pods if p.role is not Role.UNREADY),
         host_port=20001,
         outside="outside agent.py",
+        entries=entry_states(facts),
+        authority="PEM",
+        fingerprints={s.name: f"sha256 of {s.name}" for s in secure_sites()},
     )
+
+
+def entry_states(facts: ClusterFacts) -> dict[tuple[Kind, str], EntryState]:
+    """Give what the API says of load balancers, Ingresses and Gateways in order."""
+    names = [(e.kind, e.name) for r in RULES for e in r.entries]
+    names += [
+        (Kind.LOAD_BALANCER, one.name)
+        for service in services_of_rules()
+        if service.balanced
+        for one in manifests.by_transport(service)
+    ]
+    bases = {Family.IPV4: "198.51.100.0", Family.IPV6: "2001:db8:e::"}
+    return {
+        key: EntryState(
+            tuple(str(ipaddress.ip_address(bases[f]) + at) for f in facts.families),
+            PROMISED if key[0] is Kind.GATEWAY else ("address",),
+        )
+        for at, key in enumerate(dict.fromkeys(names), 1)
+    }
+
+
+def secure_sites() -> list[Site]:
+    return [s for r in RULES for e in r.entries for s in e.sites if s.secure]
 
 
 def services_of_rules() -> list[Service]:

@@ -28,7 +28,9 @@ from pytest_k8snet.rules import (
     control_plane,
     dns,
     dns_service,
+    entry,
     external,
+    load_balancer,
     localhost,
     pod_end,
     pod_network,
@@ -70,6 +72,8 @@ MODULES = (
     service,
     service_variants,
     external,
+    load_balancer,
+    entry,
     dns,
     dns_service,
     control_plane,
@@ -77,7 +81,6 @@ MODULES = (
     policy_changes,
 )
 
-# The whole catalogue, but for what part 4 says of load balancers.
 CATALOGUE = [
     "LOCALHOST-TCP",
     "LOCALHOST-UDP",
@@ -143,7 +146,18 @@ CATALOGUE = [
     "NODEPORT-LOCAL-ONLY",
     "HOSTPORT",
     "NODEPORT-HEALTH-CHECK",
+    "LOADBALANCER-REACH",
+    "LOADBALANCER-SOURCE-RANGES",
+    "LOADBALANCER-SOURCE-LOCAL",
+    "LOADBALANCER-STATUS",
     "CLUSTER-IP-NOT-EXPOSED",
+    "INGRESS-HOST-PATH",
+    "INGRESS-TLS",
+    "INGRESS-CERT-VALID",
+    "INGRESS-NO-BACKEND",
+    "GATEWAY-HTTP",
+    "GATEWAY-TLS",
+    "GATEWAY-STATUS",
     "EGRESS-TARGET",
     "DNS-SERVICE",
     "DNS-SEARCH-PATH",
@@ -221,6 +235,8 @@ WITHOUT_CONTROLS = {
     "POD-MTU-CONSISTENT": COMPARES,
     "SERVICE-API-FIRST-IP": ASKS_API,
     "DNS-TENTH-IP": ASKS_API,
+    "LOADBALANCER-STATUS": ASKS_API,
+    "GATEWAY-STATUS": ASKS_API,
 }
 
 RFC_2119 = r"\b(?:MUST|SHOULD)(?: NOT)?\b|\bMAY\b"
@@ -370,6 +386,8 @@ def control_holds(control: Control, probe: Probe, on: Scene) -> Observation:
         return refused
     if "no-such-service" in probe.target.name:
         return unknown
+    if "unpublished" in str(probe.ask.settings):
+        return seen(probe, on, {"outcome": Outcome.ANSWERED_WRONGLY})
     assert control.holds(rotated)
     return rotated
 

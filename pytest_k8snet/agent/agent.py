@@ -9,7 +9,7 @@ image. It judges nothing: it reports what it saw, in the words of ``model.Outcom
     agent.py facts --out FILE
     agent.py probe '{"op": "connect", ...}'
     agent.py tcp ADDRESS PORT | udp ADDRESS PORT [SIZE | mtu]
-    agent.py dns SERVER|- NAME TYPE [tcp] | lookup NAME
+    agent.py dns SERVER|- NAME TYPE [tcp] | lookup NAME | fetch ADDRESS PORT HOST/PATH
 """
 
 # Wire formats are full of numbers; importing pathlib would cost 10 ms of every start.
@@ -30,6 +30,7 @@ import time
 
 TYPE_CHECKING = False  # importing typing to learn this would cost 5 ms
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Callable
     from typing import Any
 
@@ -830,11 +831,50 @@ def op_ping(probe: Probe) -> str:
 
 
 def op_http(probe: Probe) -> str:
-    """Ask for a path, and report the status."""
+    """Ask a host for a path, and report the status."""
     address = probe.address()
+    host = probe.text("host", plain(address))
     with dial(probe, address) as sock:
-        probe.reply["values"] = [ask_by_http(probe, sock, plain(address))]
+        probe.reply["values"] = [ask_by_http(probe, sock, host)]
     return ANSWERED
+
+
+def op_fetch(probe: Probe) -> str:
+    """Ask a host for what an agent answers, and report its certificate, if any.
+
+    Whose certificate it is, and whether it is good, is for others to say.
+    """
+    host = probe.text("host")
+    with dial(probe, probe.address()) as sock:
+        if not probe.request.get("tls"):
+            fetch(probe, sock, host)
+            return CONNECTED
+        import hashlib  # noqa: PLC0415
+        import ssl  # noqa: PLC0415
+
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        with secure(probe, context, sock, host) as secured:
+            shown = secured.getpeercert(binary_form=True) or b""
+            fetch(probe, secured, host)
+            probe.reply["values"].append(hashlib.sha256(shown).hexdigest())
+    return CONNECTED
+
+
+def fetch(probe: Probe, sock: socket.socket, host: str) -> None:
+    """Have the agent behind a proxy say who it is."""
+    import http.client  # noqa: PLC0415 - 20 ms that only this needs
+
+    request_path(probe, sock, host)
+    response = http.client.HTTPResponse(sock)
+    try:
+        response.begin()
+        body = response.read(LINE)
+    except http.client.HTTPException as error:
+        raise Stop(ANSWERED_WRONGLY, f"not HTTP: {error!r}") from None
+    if response.status != 200:
+        raise Stop(ANSWERED_WRONGLY, f"HTTP status {response.status}")
+    probe.take_identity(body)
 
 
 def op_full_size(probe: Probe) -> str:
@@ -1285,37 +1325,54 @@ def op_tls(probe: Probe) -> str:
     """Connect, verify the certificate, and ask for a path."""
     import ssl  # noqa: PLC0415 - 20 ms that only this needs
 
+    authority: Reply = {"cadata": probe.text("ca", "") or None}
+    if not authority["cadata"]:
+        authority = {"cafile": probe.text("ca_file")}
     # Not create_default_context: since 3.13 that is strict about extensions which
     # the certificate authorities of many clusters do not have.
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     try:
-        context.load_verify_locations(probe.text("ca_file"))
+        context.load_verify_locations(**authority)
     except OSError as error:
-        raise Stop(NOT_PROBED, f"{probe.text('ca_file')}: {error}") from None
+        where = probe.text("ca_file", "the authority")
+        raise Stop(NOT_PROBED, f"{where}: {error}") from None
     address = probe.address()
     name = probe.text("server_name", "") or probe.text("name", address)
-    with dial(probe, address) as sock:
-        probe.phase("tls")
-        sock.settimeout(probe.left())
-        try:
-            with context.wrap_socket(sock, server_hostname=name) as secured:
-                probe.reply["who"] = name
-                probe.reply["values"] = [ask_by_http(probe, secured, name)]
-        except ssl.SSLCertVerificationError as error:
-            raise Stop(ANSWERED_WRONGLY, error.verify_message) from None
-        except ssl.SSLError as error:
-            raise Stop(ANSWERED_WRONGLY, error.reason or str(error)) from None
+    with dial(probe, address) as sock, secure(probe, context, sock, name) as secured:
+        probe.reply["who"] = name
+        probe.reply["values"] = [ask_by_http(probe, secured, name)]
     return CONNECTED
 
 
-def ask_by_http(probe: Probe, sock: socket.socket, name: str) -> str:
-    """Give the HTTP status of one GET."""
+def secure(
+    probe: Probe, context: ssl.SSLContext, sock: socket.socket, name: str
+) -> ssl.SSLSocket:
+    """Shake hands by TLS with whoever serves a name."""
+    import ssl  # noqa: PLC0415
+
+    probe.phase("tls")
+    sock.settimeout(probe.left())
+    try:
+        return context.wrap_socket(sock, server_hostname=name)
+    except ssl.SSLCertVerificationError as error:
+        raise Stop(ANSWERED_WRONGLY, error.verify_message) from None
+    except ssl.SSLError as error:
+        raise Stop(ANSWERED_WRONGLY, error.reason or str(error)) from None
+
+
+def request_path(probe: Probe, sock: socket.socket, host: str) -> None:
+    """Send one GET."""
     probe.phase("send")
     path = probe.text("path", "/version")
-    request = f"GET {path} HTTP/1.1\r\nHost: {name}\r\nConnection: close\r\n\r\n"
+    request = f"GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"
     sock.sendall(request.encode())
     probe.phase("receive")
     sock.settimeout(probe.left())
+
+
+def ask_by_http(probe: Probe, sock: socket.socket, host: str) -> str:
+    """Give the HTTP status of one GET."""
+    request_path(probe, sock, host)
     words = read_line(sock, bytearray()).split()
     if len(words) < 2 or not words[0].startswith(b"HTTP/"):
         raise Stop(ANSWERED_WRONGLY, "not HTTP")
@@ -1347,6 +1404,7 @@ OPS: dict[str, Callable[[Probe], str]] = {
     "full-size": op_full_size,
     "ping": op_ping,
     "http": op_http,
+    "fetch": op_fetch,
     "dns": op_dns,
     "lookup": op_lookup,
     "fact": op_fact,
@@ -1543,6 +1601,10 @@ def by_hand(command: str, words: list[str]) -> Reply:
     if command == "lookup":
         return {"op": "lookup", "name": words[0], "timeout": 25}
     address, port, *size = words
+    if command == "fetch":
+        host, _, path = size[0].partition("/")
+        where = {"address": address, "port": int(port), "host": host}
+        return {"op": "fetch", **where, "path": f"/{path}", "tls": port == "443"}
     request = {"protocol": command, "address": address, "port": int(port)}
     if size == ["mtu"]:
         return {"op": "full-size", **request}
@@ -1583,7 +1645,7 @@ def main(arguments: list[str]) -> int:
     commands = {"serve": serve, "control": control, "facts": write_facts}
     if command in commands:
         return commands[command](options)
-    if command in ("probe", "tcp", "udp", "dns", "lookup"):
+    if command in ("probe", "tcp", "udp", "dns", "lookup", "fetch"):
         return probe_by_hand(command, options.words)
     raise SystemExit(__doc__)
 

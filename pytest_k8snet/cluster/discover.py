@@ -27,6 +27,11 @@ NETWORK_PLUGINS = (
     ("aws-node", "Amazon VPC CNI", False),
     ("azure-cns", "Azure CNI", False),
 )
+LISTENER_PORTS = {"traefik.io/gateway-controller": (8000, 8443)}
+"""Where a controller counts a Gateway's ports as its own Pods do: its chart's ports."""
+
+DEFAULT_INGRESS_CLASS = "ingressclass.kubernetes.io/is-default-class"
+
 LOAD_BALANCERS = frozenset({"speaker", "metallb-speaker", "kube-vip-ds"})
 """DaemonSets that give Services addresses. Others, such as a cloud's, are claimed."""
 
@@ -82,8 +87,15 @@ def discover(
     plugin, enforces = _network_plugin(daemons)
     version, proxy = api.version(), _service_proxy(api, daemons)
     service_cidrs = _service_cidrs(api)
+    ingress_classes = _optional(api, "/apis/networking.k8s.io/v1/ingressclasses")
+    gateway_class, controller = _gateway_class(api)
     corefile = _corefile(api)
     found_features = {
+        Feature.LOAD_BALANCER: any(
+            d["metadata"]["name"] in LOAD_BALANCERS for d in daemons
+        ),
+        Feature.INGRESS: bool(ingress_classes),
+        Feature.GATEWAY: bool(gateway_class),
         Feature.NETWORK_POLICY: enforces,
         Feature.DUAL_STACK: len(families) > 1,
         Feature.TRAFFIC_DISTRIBUTION: proxy.startswith(KUBE_PROXY)
@@ -105,9 +117,11 @@ def discover(
         service_cidrs=service_cidrs,
         network_plugin=plugin,
         service_proxy=proxy,
-        features=claimed
-        | _edge_features(api, daemons)
-        | {f for f, there in found_features.items() if there},
+        features=claimed | {f for f, there in found_features.items() if there},
+        claimed=claimed,
+        ingress_class=_ingress_class(ingress_classes),
+        gateway_class=gateway_class,
+        gateway_ports=LISTENER_PORTS.get(controller, (80, 443)),
         left_out=tuple(left_out),
     )
 
@@ -252,18 +266,25 @@ def _network_plugin(daemons: Iterable[dict[str, Any]]) -> tuple[str, bool]:
     return "unknown", False
 
 
-def _edge_features(api: Api, daemons: Iterable[dict[str, Any]]) -> set[Feature]:
-    """Find what leads into the cluster."""
-    classes = _optional(api, "/apis/networking.k8s.io/v1/ingressclasses")
-    gateways = _optional(api, "/apis/gateway.networking.k8s.io/v1/gatewayclasses")
-    found = {
-        Feature.LOAD_BALANCER: any(
-            d["metadata"]["name"] in LOAD_BALANCERS for d in daemons
-        ),
-        Feature.INGRESS: bool(classes),
-        Feature.GATEWAY: any(map(_accepted, gateways)),
-    }
-    return {feature for feature, there in found.items() if there}
+def _ingress_class(classes: Iterable[dict[str, Any]]) -> str:
+    """Choose the cluster's default, else the first by name."""
+
+    def order(one: dict[str, Any]) -> tuple[bool, str]:
+        notes = one["metadata"].get("annotations") or {}
+        return notes.get(DEFAULT_INGRESS_CLASS) != "true", one["metadata"]["name"]
+
+    return next((str(c["metadata"]["name"]) for c in sorted(classes, key=order)), "")
+
+
+def _gateway_class(api: Api) -> tuple[str, str]:
+    """Choose the first GatewayClass by name that a controller took; name that, too."""
+    classes = _optional(api, "/apis/gateway.networking.k8s.io/v1/gatewayclasses")
+    taken = sorted(
+        (c["metadata"]["name"], c.get("spec", {}).get("controllerName", ""))
+        for c in classes
+        if _accepted(c)
+    )
+    return next(iter(taken), ("", ""))
 
 
 def _accepted(gateway_class: dict[str, Any]) -> bool:

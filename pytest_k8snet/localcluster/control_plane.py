@@ -7,15 +7,18 @@ from dataclasses import dataclass
 from ipaddress import ip_network
 from typing import TYPE_CHECKING, Any
 
-from . import kubeconfig, pki
+from pytest_k8snet import pki
+
+from . import kubeconfig
 from .config import NODE_PREFIX
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric import ec
 
+    from pytest_k8snet.pki import KeyPair
+
     from .config import ClusterSpec
     from .node import Node
-    from .pki import KeyPair
     from .state import ClusterRecord
 
 PROGRAMS = "/mnt/bin/kubernetes"

@@ -16,7 +16,7 @@ from .errors import LocalClusterError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from .pki import KeyPair
+    from pytest_k8snet.pki import KeyPair
 
 LOCK_SECONDS = 10
 _LISTS = ("clusters", "contexts", "users")

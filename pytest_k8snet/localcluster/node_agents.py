@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from . import containerd, pki
+from pytest_k8snet import pki
+
+from . import containerd
 from .control_plane import PROGRAMS, service_address, write_kubeconfig
 
 if TYPE_CHECKING:

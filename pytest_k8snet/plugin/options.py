@@ -100,6 +100,14 @@ def tolerations(text: str) -> tuple[dict[str, str], ...]:
     return tuple(toleration(one.strip()) for one in text.split(","))
 
 
+def port_pair(text: str) -> tuple[int, int]:
+    """Read two ports, for HTTP and for HTTPS."""
+    ports = [int(part) for part in text.split(",") if part.strip().isdecimal()]
+    if len(ports) != text.count(",") + 1 or len(ports) != 2 or max(ports) > 65535:  # noqa: PLR2004
+        raise ValueError("two ports, for HTTP and for HTTPS, such as 8000,8443")
+    return ports[0], ports[1]
+
+
 def provider(text: str) -> str:
     """Read how local clusters are made."""
     if text not in {"auto", "kind", "netns"}:
@@ -238,6 +246,13 @@ OPTIONS = (
         "must reach a Service at it",
         metavar="ADDRESS",
         parse=address,
+    ),
+    Option(
+        "gateway-ports",
+        "the ports that Gateways' listeners have to have for HTTP and HTTPS; default: "
+        "8000,8443 for Traefik, else 80,443. Clients dial 80 and 443 in any case",
+        metavar="HTTP,HTTPS",
+        parse=port_pair,
     ),
     Option("keep", "leave everything in the cluster for a look by hand", flag=True),
     Option(

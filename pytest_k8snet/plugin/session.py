@@ -102,7 +102,8 @@ class Run:
                 tolerations=self.settings["tolerations"],
                 claimed=self._claimed(),
             )
-            self.facts = replace(found, given=self.settings.given)
+            ports = self.settings["gateway-ports"] or found.gateway_ports
+            self.facts = replace(found, given=self.settings.given, gateway_ports=ports)
             self.gate = Gate.open(self.settings, self.facts)
             if not self.settings["plan"]:
                 self._sweep()

@@ -1,4 +1,4 @@
-"""The cluster's certificates: what kubeadm would issue, straight from the CA."""
+"""Certificates: a local cluster's own, as kubeadm issues them, and those of sites."""
 
 from __future__ import annotations
 
@@ -35,6 +35,11 @@ class KeyPair:
     def key_pem(self) -> str:
         return private_pem(self.key)
 
+    @property
+    def fingerprint(self) -> str:
+        """Give the certificate's SHA-256 in hex."""
+        return self.certificate.fingerprint(hashes.SHA256()).hex()
+
 
 def private_pem(key: ec.EllipticCurvePrivateKey) -> str:
     """Return a private key as components read it."""
@@ -62,15 +67,17 @@ def new_key() -> ec.EllipticCurvePrivateKey:
     return ec.generate_private_key(ec.SECP256R1())
 
 
-def authority(name: str) -> KeyPair:
-    """Make a certificate authority."""
+def authority(name: str, root: KeyPair | None = None) -> KeyPair:
+    """Make a certificate authority: an intermediate one, where there is a ROOT."""
     key = new_key()
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-    builder = _builder(subject, subject, key).add_extension(
+    issuer = root.certificate.subject if root else subject
+    builder = _builder(subject, issuer, key).add_extension(
         x509.BasicConstraints(ca=True, path_length=None), critical=True
     )
     builder = builder.add_extension(_usage(authority=True), critical=True)
-    return KeyPair(builder.sign(key, hashes.SHA256()), key)
+    signed = builder.sign(root.key if root else key, hashes.SHA256())
+    return KeyPair(signed, key)
 
 
 def issue(
@@ -80,13 +87,15 @@ def issue(
     group: str = "",
     usages: Sequence[x509.ObjectIdentifier] = (CLIENT,),
     alternatives: Sequence[str] = (),
+    lifetime: dt.timedelta = LIFETIME,
 ) -> KeyPair:
     """Issue a certificate to a user or server of that name."""
     key = new_key()
     attributes = [x509.NameAttribute(NameOID.COMMON_NAME, name)]
     if group:
         attributes.insert(0, x509.NameAttribute(NameOID.ORGANIZATION_NAME, group))
-    builder = _builder(x509.Name(attributes), ca.certificate.subject, key)
+    subject = x509.Name(attributes)
+    builder = _builder(subject, ca.certificate.subject, key, lifetime)
     builder = builder.add_extension(
         x509.BasicConstraints(ca=False, path_length=None), critical=True
     )
@@ -105,7 +114,10 @@ def issue(
 
 
 def _builder(
-    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey
+    subject: x509.Name,
+    issuer: x509.Name,
+    key: ec.EllipticCurvePrivateKey,
+    lifetime: dt.timedelta = LIFETIME,
 ) -> x509.CertificateBuilder:
     now = dt.datetime.now(dt.UTC)
     return (
@@ -116,7 +128,7 @@ def _builder(
         .serial_number(x509.random_serial_number())
         # An hour back: the clocks of a machine and of its CI may differ a little.
         .not_valid_before(now - dt.timedelta(hours=1))
-        .not_valid_after(now + LIFETIME)
+        .not_valid_after(now + lifetime)
         .add_extension(
             x509.SubjectKeyIdentifier.from_public_key(key.public_key()),
             critical=False,
