@@ -90,7 +90,18 @@ def test_nobody_is_ever_asked_for_everything() -> None:
     granted = access.rules(plan_of(CLUSTER))
 
     assert "*" not in str(granted)
-    assert "secrets" not in str(granted)
+    about_secrets = [rule["verbs"] for rule in granted if "secrets" in str(rule)]
+    assert about_secrets == [["create"]]
+
+
+def test_what_leads_into_the_cluster_is_made_only_by_a_plan_that_asks_for_it() -> None:
+    assert {"secrets", "ingresses", "gateways"}.isdisjoint(verbs(plan("POD-TO-POD")))
+    assert verbs(plan("LOADBALANCER-REACH")).keys() == verbs(plan("POD-TO-POD")).keys()
+    made = {"create", "get", "list"}
+    assert verbs(plan("INGRESS-HOST-PATH"))["ingresses"] == made
+    assert "secrets" not in verbs(plan("INGRESS-HOST-PATH"))
+    assert verbs(plan("INGRESS-TLS"))["secrets"] == {"create"}
+    assert verbs(plan("GATEWAY-STATUS"))["httproutes"] == made
 
 
 def test_the_cluster_role_is_yaml_that_kubectl_reads() -> None:

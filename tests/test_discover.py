@@ -83,10 +83,29 @@ def test_a_feature_is_there_when_something_provides_it(
     assert discover(api, "c").features == expected
 
 
+def test_a_class_is_chosen_and_the_ports_that_its_controller_counts_by() -> None:
+    default = {"ingressclass.kubernetes.io/is-default-class": "true"}
+    classes = [named("a"), named("b")]
+    classes[1]["metadata"]["annotations"] = default
+    taken = accepted("True") | {
+        "spec": {"controllerName": "traefik.io/gateway-controller"}
+    }
+    nobodys = named("first")
+    lists: dict[str, Any] = {INGRESS: classes, GATEWAY: [taken, nobodys]}
+
+    found = discover(cast("Api", Server(**lists)), "c")
+    other = discover(cast("Api", Server(**{GATEWAY: [accepted("True")]})), "c")
+
+    assert (found.ingress_class, found.gateway_class) == ("b", "traefik")
+    assert found.gateway_ports == (8000, 8443)
+    assert (other.ingress_class, other.gateway_ports) == ("", (80, 443))
+
+
 def test_what_is_claimed_is_there_whatever_is_found() -> None:
     api = cast("Api", Server(**{INGRESS: [named("traefik")]}))
     claimed = frozenset({Feature.LOAD_BALANCER})
 
-    found = discover(api, "c", claimed=claimed).features
+    found = discover(api, "c", claimed=claimed)
 
-    assert found == {Feature.LOAD_BALANCER, Feature.INGRESS}
+    assert found.claimed == claimed
+    assert found.features == {Feature.LOAD_BALANCER, Feature.INGRESS}

@@ -41,7 +41,14 @@ MAY_REACH_OUT = frozenset(
     }
 )
 CLOCKS = frozenset({"asyncio", "time"})
-MAY_READ_THE_CLOCK = MAY_REACH_OUT | {"probing", "stage", "lab", "workbench", "plugin"}
+MAY_READ_THE_CLOCK = MAY_REACH_OUT | {
+    "publishing",
+    "probing",
+    "stage",
+    "lab",
+    "workbench",
+    "plugin",
+}
 KNOWS_PYTEST = frozenset({"plugin", "checks"})
 MAKES_LOCAL_CLUSTERS = frozenset({"localcluster", "plugin", "cli"})
 

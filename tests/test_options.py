@@ -190,6 +190,7 @@ def test_cleaning_up_is_for_a_context_not_for_a_cluster_still_to_be_made(
         (options.host_and_port, "example.org:443", "example.org:443"),
         (options.host_and_port, "[2001:db8::1]:53", "2001:db8::1:53"),
         (options.address, "2001:DB8::1", "2001:db8::1"),
+        (options.port_pair, "8000, 8443", (8000, 8443)),
         (options.tolerations, "all", EXISTS),
         (options.tolerations, "none", ()),
         (

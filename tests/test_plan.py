@@ -92,6 +92,11 @@ def test_the_outside_has_no_node() -> None:
     assert asked(Spread.NODES, source=Role.OUTSIDE) == ["a", "b", "c"]
 
 
+def test_what_has_an_address_of_its_own_is_asked_once_from_no_node() -> None:
+    assert asked(Spread.ONCE, source=Role.OUTSIDE) == [""]
+    assert asked(Spread.ONCE, source=Role.API) == [""]
+
+
 def test_attempts_are_separate_probes() -> None:
     assert asked(Spread.AT_FIRST, count=3) == ["aa", "aa", "aa"]
 

@@ -343,7 +343,7 @@ def test_failures_are_grouped_by_place_the_largest_group_first() -> None:
 
 # ------------------------------------------------------------------------ reproduction
 
-REPEATABLE = {Op.CONNECT, Op.BULK, Op.FULL_SIZE, Op.LOOKUP, Op.DNS}
+REPEATABLE = {Op.CONNECT, Op.BULK, Op.FULL_SIZE, Op.LOOKUP, Op.DNS, Op.FETCH}
 
 
 @pytest.mark.parametrize("check", checks(RULES), ids=str)
@@ -356,6 +356,7 @@ def test_the_command_of_a_failure_asks_what_the_probe_asked(check: Check) -> Non
         words = line.partition("agent.py ")[2].split()
         asked, again = wire.request(probe, ON), agent.by_hand(words[0], words[1:])
         same = {"op", "name", "type", "transport", "port", "protocol", "server"}
+        same |= {"host", "path", "tls"}
         if probe.ask.op is Op.BULK:
             same.remove("op")
         if probe.target.kind is Kind.NAME and probe.ask.op is Op.CONNECT:

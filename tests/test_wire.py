@@ -12,6 +12,7 @@ from pytest_k8snet.manifests import CA
 from pytest_k8snet.model import (
     Actor,
     Ask,
+    EntryState,
     Family,
     Feature,
     Kind,
@@ -24,7 +25,15 @@ from pytest_k8snet.model import (
     Scene,
     Target,
 )
-from pytest_k8snet.wire import Unresolved, not_probed, observe, request
+from pytest_k8snet.wire import (
+    Lacking,
+    Unresolved,
+    entry,
+    entry_key,
+    not_probed,
+    observe,
+    request,
+)
 
 ON = scene(facts(2, DUAL, given=GIVEN, features=frozenset(Feature)))
 CLIENT = Actor(Role.CLIENT, "a")
@@ -266,6 +275,89 @@ def test_name_servers_are_compared_with_the_cluster_dns(
     seen = observe(probe, {"outcome": "answered", "values": servers}, ON)
 
     assert seen.values == (uses,)
+
+
+# ---------------------------------------------------------- what leads into the cluster
+
+INGRESS = Target(Kind.INGRESS, "plain", "http")
+BALANCER = Target(Kind.LOAD_BALANCER, "balanced")
+
+
+def entering(
+    key: tuple[Kind, str], state: EntryState | None, *claimed: Feature
+) -> Scene:
+    """Give a scene on which the API says this of what leads into the cluster."""
+    there = {k: v for k, v in ON.entries.items() if k != key}
+    there |= {key: state} if state else {}
+    on = replace(ON.facts, claimed=frozenset(claimed))
+    return replace(ON, facts=on, entries=there)
+
+
+@pytest.mark.parametrize(
+    ("target", "protocol", "state", "dialled"),
+    [
+        (INGRESS, None, ("192.0.2.80",), ("address", "192.0.2.80", 80)),
+        (
+            replace(INGRESS, port="https"),
+            None,
+            ("2001:db8::80", "192.0.2.80"),
+            ("address", "192.0.2.80", 443),
+        ),
+        (INGRESS, None, ("lb.example",), ("name", "lb.example", 80)),
+        (BALANCER, Protocol.UDP, ("192.0.2.80",), ("address", "192.0.2.80", 80)),
+    ],
+)
+def test_what_leads_in_is_dialled_where_the_api_says(
+    target: Target,
+    protocol: Protocol | None,
+    state: tuple[str, ...],
+    dialled: tuple[str, str, int],
+) -> None:
+    probe = to(target, protocol=protocol)
+
+    asked = request(probe, entering(entry_key(probe), EntryState(state)))
+
+    how, where, port = dialled
+    assert (asked[how], asked["port"]) == (where, port)
+
+
+def test_a_site_is_asked_for_by_its_host_and_verified_by_its_authority() -> None:
+    tls = request(first("INGRESS-CERT-VALID-ipv4"), ON)
+    plain = request(first("INGRESS-NO-BACKEND-ipv4"), ON)
+    secured = request(first("INGRESS-TLS-ipv6"), ON)
+
+    assert tls["server_name"] == "secure-one.k8snet-r1-server.test"
+    assert (tls["ca"], "ca_file" in tls) == ("PEM", False)
+    assert plain["host"] == "plain-one.k8snet-r1-server.test"
+    assert (secured["tls"], secured["port"]) == (True, 443)
+    expected = observe(first("INGRESS-TLS-ipv6"), {"outcome": "connected"}, ON).expected
+    assert expected == ("8080", "sha256 of secure-one")
+
+
+@pytest.mark.parametrize(
+    ("state", "claimed", "lacks"),
+    [
+        # What was found, and got no address, is no promise; what was claimed is one.
+        (EntryState(), (), True),
+        (EntryState(), (Feature.INGRESS,), False),
+        (EntryState(("2001:db8::80",)), (Feature.INGRESS,), True),
+        (EntryState(problem="not allowed"), (), False),
+        (None, (), False),
+    ],
+)
+def test_without_an_address_nothing_is_probed_and_the_reason_is_said(
+    state: EntryState | None, claimed: tuple[Feature, ...], lacks: bool
+) -> None:
+    with pytest.raises(Unresolved, match="Ingress plain") as why:
+        request(to(INGRESS), entering((Kind.INGRESS, "plain"), state, *claimed))
+
+    assert isinstance(why.value, Lacking) is lacks
+
+
+def test_a_claimed_ingress_without_an_address_is_seen_to_have_none() -> None:
+    scene = entering((Kind.INGRESS, "plain"), EntryState(), Feature.INGRESS)
+
+    assert entry(to(INGRESS, Op.STATUS), scene).holds == ()
 
 
 def test_every_request_of_every_rule_is_complete() -> None:
