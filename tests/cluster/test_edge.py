@@ -1,0 +1,96 @@
+"""What leads into a cluster is green where it works, and red where it does not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from conftest import NAME, made
+from faults.edge import EDGE_FAULTS, EdgeFault
+from faults.fault import LACKING
+from shipped_suite import Suite
+
+from pytest_k8snet.model import Feature, Word
+from pytest_k8snet.rules import RULES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from faults import Site
+    from shipped_suite import SuiteRun
+
+pytestmark = pytest.mark.cluster
+
+EDGE_RULES = {r.id for r in RULES if r.needs & (LACKING - {Feature.NETWORK_POLICY})}
+CHOSEN = ("-m", "rule4", "-k", "LOADBALANCER or INGRESS or GATEWAY")
+CLAIM = "--k8snet-features=LoadBalancer,Ingress,Gateway"
+PLUGINS = str(Path(__file__).parent)
+
+
+@pytest.fixture(scope="module")
+def edge(tmp_path_factory: pytest.TempPathFactory, install: bool) -> Iterator[Site]:
+    """The cluster of edge.yaml, which all these tests share."""
+    folder = tmp_path_factory.mktemp("edge")
+    with made("edge.yaml", f"{NAME}-other", folder, install=install) as site:
+        yield site
+
+
+@pytest.fixture
+def suite_there(edge: Site, tmp_path: Path) -> Iterator[Suite]:
+    yield Suite(edge, tmp_path)
+    edge.wait_until_clean()
+
+
+def words(run: SuiteRun, word: Word) -> set[str]:
+    assert run.report, run.output
+    return {check.rule for check in run.report.checks if check.result == word}
+
+
+def test_where_it_works_everything_passes(suite_there: Suite) -> None:
+    run = suite_there.run(*CHOSEN)
+
+    assert words(run, Word.PASS) == EDGE_RULES, run.output
+    assert run.green, run.output
+
+
+@pytest.mark.parametrize("fault", EDGE_FAULTS, ids=str)
+def test_what_is_wrong_is_seen(fault: EdgeFault, suite_there: Suite) -> None:
+    with fault.inject(suite_there.site):
+        run = suite_there.run(*CHOSEN, *fault.arguments, PYTHONPATH=PLUGINS)
+
+    assert words(run, Word.FAIL) == set(fault.red), run.output
+    assert words(run, Word.INCONCLUSIVE) == fault.inconclusive, run.output
+    assert run.report
+    for check in run.report.checks:
+        if check.result == Word.FAIL:
+            details = [cell.detail for cell in check.cells]
+            assert any(fault.red[check.rule] in one for one in details), details
+
+
+def test_where_everything_is_healed_it_is_green(suite_there: Suite) -> None:
+    run = suite_there.run()
+
+    assert run.green, run.output
+
+
+def test_where_nothing_leads_in_nothing_applies_and_says_why(suite: Suite) -> None:
+    run = suite.run(*CHOSEN)
+
+    assert run.report, run.output
+    assert words(run, Word.NOT_APPLICABLE) == EDGE_RULES
+    assert {check.reason for check in run.report.checks} == {
+        "nothing known gives LoadBalancer Services an address",
+        "there is no IngressClass",
+        "no GatewayClass is accepted",
+    }
+    assert run.exit_code == pytest.ExitCode.NO_TESTS_COLLECTED
+
+
+def test_what_is_claimed_and_does_not_lead_in_is_red(suite: Suite) -> None:
+    run = suite.run(*CHOSEN, CLAIM, "--k8snet-timeout-probe=2")
+
+    red = {"LOADBALANCER-STATUS", "INGRESS-HOST-PATH", "GATEWAY-STATUS"}
+    assert words(run, Word.FAIL) == red, run.output
+    assert words(run, Word.INCONCLUSIVE) == EDGE_RULES - red
+    assert run.exit_code == pytest.ExitCode.TESTS_FAILED
