@@ -1,0 +1,55 @@
+"""What leads into the cluster has a turn of its own, once the API says where it does."""
+
+from __future__ import annotations
+
+from scenes import DUAL, facts, plan_of, scene
+
+from pytest_k8snet.model import LEADS_IN, Kind, Op
+from pytest_k8snet.plan import checks
+from pytest_k8snet.rules import RULES
+from pytest_k8snet.rules.entry import PROMISED
+from pytest_k8snet.schedule import awaited, gate, is_quick, leads_in
+
+ON = scene(facts(3, DUAL))
+PLANS = plan_of(ON.facts).checks
+ENTERING = [plan for plan in PLANS if leads_in(plan)]
+ADDRESS = frozenset({"address"})
+
+
+def test_only_what_leads_in_waits_for_an_address() -> None:
+    areas = {plan.check.rule.id.partition("-")[0] for plan in ENTERING}
+
+    assert areas == {"LOADBALANCER", "INGRESS", "GATEWAY"}
+    assert not any(map(is_quick, ENTERING))
+    others = [plan for plan in PLANS if plan not in ENTERING]
+    assert not any(p.target.kind in LEADS_IN for plan in others for p in plan.probes)
+
+
+def test_the_api_has_to_name_an_address_of_each_and_what_a_gateway_promises() -> None:
+    wanted = awaited(ENTERING, ON)
+
+    gateway = wanted.pop((Kind.GATEWAY, "gate"))
+    assert gateway == frozenset(PROMISED)
+    assert set(wanted.values()) == {ADDRESS}
+    assert {name for kind, name in wanted if kind is Kind.LOAD_BALANCER} == {
+        "balanced-tcp",
+        "balanced-udp",
+        "balanced-local-tcp",
+        "for-others-tcp",
+        "for-outside-tcp",
+    }
+
+
+def test_only_what_is_planned_is_waited_for() -> None:
+    some = plan_of(ON.facts, checks([r for r in RULES if r.id == "INGRESS-TLS"]))
+
+    assert awaited(some.checks, ON) == {(Kind.INGRESS, "secure"): ADDRESS}
+
+
+def test_routes_have_to_lead_somewhere_before_anything_is_judged() -> None:
+    wanted = gate(ENTERING)
+
+    assert {probe.ask.op for probe in wanted} == {
+        *(Op.CONNECT, Op.FETCH, Op.TLS, Op.HTTP),
+    }
+    assert not any(probe.ask.blocked for probe in wanted)
