@@ -1,4 +1,4 @@
-"""What leads into the cluster has a turn of its own, once the API says where it does."""
+"""What leads into the cluster has a turn of its own, once it has an address."""
 
 from __future__ import annotations
 
