@@ -261,7 +261,8 @@ def entry(probe: Probe, scene: Scene) -> EntryState:
         why = state.problem if state else "nobody asked the API"
         raise Unresolved(f"{kind} {name}: {why}")
     if not state.addresses and PROMISE[kind] not in scene.facts.claimed:
-        raise Lacking(f"{kind} {name} got no address (claim {PROMISE[kind]}, or not)")
+        why = f"nobody claims {PROMISE[kind]} (--k8snet-features)"
+        raise Lacking(f"{kind} {name} got no address, and {why}")
     return state
 
 

@@ -150,6 +150,17 @@ def test_the_plan_of_little_says_that_it_is_little() -> None:
     assert "Pods        none\n" in said
     assert "Services    none\n" in said
     assert "policies    none\n" in said
+    assert "leading in  nothing\n" in said
+
+
+def test_the_plan_names_what_may_cost_money() -> None:
+    wanted = [r for r in RULES if r.id in {"LOADBALANCER-REACH", "INGRESS-TLS"}]
+
+    said = plan_text(plan_of(facts(2), checks(wanted)), spec())
+
+    balanced = "LoadBalancer balanced-tcp, LoadBalancer balanced-udp"
+    assert f"leading in  {balanced}, Ingress secure\n" in said
+    assert "Services    front, back\n" in said
 
 
 def test_the_plan_names_the_policies_that_would_be_made() -> None:

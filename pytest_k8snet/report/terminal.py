@@ -5,6 +5,7 @@ from __future__ import annotations
 from io import StringIO
 from typing import TYPE_CHECKING, Any
 
+from pytest_k8snet.manifests import by_transport
 from pytest_k8snet.model import Word
 from pytest_k8snet.report.figures import baseline_lines, by_area, tally
 from pytest_k8snet.result import by_place, describe
@@ -147,8 +148,16 @@ def plan_text(plan: Plan, spec: LabSpec) -> str:
     roles = {str(role): count for role, count in access.pods(plan).items()}
     pods = ", ".join(f"{count} {role}" for role, count in roles.items())
     services = ", ".join(
-        f"{s.name} x {nodes}" if s.per_node else s.name for s in plan.services
+        f"{s.name} x {nodes}" if s.per_node else s.name
+        for s in plan.services
+        if not s.balanced
     )
+    entries = [
+        f"LoadBalancer {one.name}"
+        for s in plan.services
+        if s.balanced
+        for one in by_transport(s)
+    ] + [f"{e.kind} {e.name}" for e in plan.entries]
     selected = len(plan.checks) + len(plan.skipped)
     lines = [
         f"checks      {len(plan.checks)} of the {selected} selected ones apply",
@@ -158,6 +167,7 @@ def plan_text(plan: Plan, spec: LabSpec) -> str:
         f"image       {spec.image}",
         f"Services    {services or 'none'}",
         f"policies    {', '.join(p.name for p in plan.policies) or 'none'}",
+        f"leading in  {', '.join(entries) or 'nothing'}",
         f"time        about {access.seconds(plan):.0f} s, given the image",
         "permissions (apply them for a user who may do nothing else):",
         access.role_yaml(plan),
