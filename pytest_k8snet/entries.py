@@ -25,6 +25,9 @@ PLAIN = "http"
 ADDRESS = "address"
 """Holds of what the API names an address of."""
 
+HERE = "localhost"
+"""What controllers for a single machine say: true of that, and of no Pod."""
+
 LISTS = {
     Kind.LOAD_BALANCER: ("/api/v1/services",),
     Kind.INGRESS: ("/apis/networking.k8s.io/v1/ingresses",),
@@ -158,7 +161,9 @@ def _addresses(kind: Kind, item: Json) -> Iterator[str]:
         yield from (one["value"] for one in status.get("addresses") or ())
     else:
         for one in status.get("loadBalancer", {}).get("ingress") or ():
-            yield one.get("ip") or one["hostname"]
+            address = one.get("ip") or one["hostname"]
+            if address != HERE:
+                yield address
 
 
 def _gateway_conditions(item: Json, routes: Iterable[Json]) -> Iterator[str]:

@@ -101,6 +101,19 @@ def test_a_class_is_chosen_and_the_ports_that_its_controller_counts_by() -> None
     assert (other.ingress_class, other.gateway_ports) == ("", (80, 443))
 
 
+def test_what_costs_money_is_used_only_when_it_is_claimed() -> None:
+    alb = named("alb", spec={"controller": "ingress.k8s.aws/alb"})
+    gke = accepted("True") | {"spec": {"controllerName": "networking.gke.io/gateway"}}
+    api = cast("Api", Server(**{INGRESS: [alb], GATEWAY: [gke]}))
+    both = frozenset({Feature.INGRESS, Feature.GATEWAY})
+
+    found, claimed = discover(api, "c"), discover(api, "c", claimed=both)
+
+    assert found.features == frozenset()
+    assert (found.ingress_class, found.gateway_class) == ("", "")
+    assert (claimed.ingress_class, claimed.gateway_class) == ("alb", "traefik")
+
+
 def test_what_is_claimed_is_there_whatever_is_found() -> None:
     api = cast("Api", Server(**{INGRESS: [named("traefik")]}))
     claimed = frozenset({Feature.LOAD_BALANCER})

@@ -129,6 +129,7 @@ def balanced(*ingress: Json) -> Json:
             ("192.0.2.1", "2001:db8::1"),
         ),
         (balanced({"hostname": "lb.example"}), ("lb.example",)),
+        (balanced({"hostname": "localhost"}), ()),
     ],
 )
 def test_a_load_balancer_has_the_addresses_of_its_status(

@@ -30,6 +30,10 @@ NETWORK_PLUGINS = (
 LISTENER_PORTS = {"traefik.io/gateway-controller": (8000, 8443)}
 """Where a controller counts a Gateway's ports as its own Pods do: its chart's ports."""
 
+CLOUDS = ("k8s.aws/", "amazonaws.com/", "gke.io/", "azure.io/", "azure/")
+"""Parts of the names of controllers that make something which costs money and time:
+they are used only where somebody claims the feature."""
+
 DEFAULT_INGRESS_CLASS = "ingressclass.kubernetes.io/is-default-class"
 
 LOAD_BALANCERS = frozenset({"speaker", "metallb-speaker", "kube-vip-ds"})
@@ -87,14 +91,14 @@ def discover(
     plugin, enforces = _network_plugin(daemons)
     version, proxy = api.version(), _service_proxy(api, daemons)
     service_cidrs = _service_cidrs(api)
-    ingress_classes = _optional(api, "/apis/networking.k8s.io/v1/ingressclasses")
-    gateway_class, controller = _gateway_class(api)
+    ingress_class = _ingress_class(api, costly=Feature.INGRESS in claimed)
+    gateway_class, controller = _gateway_class(api, costly=Feature.GATEWAY in claimed)
     corefile = _corefile(api)
     found_features = {
         Feature.LOAD_BALANCER: any(
             d["metadata"]["name"] in LOAD_BALANCERS for d in daemons
         ),
-        Feature.INGRESS: bool(ingress_classes),
+        Feature.INGRESS: bool(ingress_class),
         Feature.GATEWAY: bool(gateway_class),
         Feature.NETWORK_POLICY: enforces,
         Feature.DUAL_STACK: len(families) > 1,
@@ -119,7 +123,7 @@ def discover(
         service_proxy=proxy,
         features=claimed | {f for f, there in found_features.items() if there},
         claimed=claimed,
-        ingress_class=_ingress_class(ingress_classes),
+        ingress_class=ingress_class,
         gateway_class=gateway_class,
         gateway_ports=LISTENER_PORTS.get(controller, (80, 443)),
         left_out=tuple(left_out),
@@ -266,8 +270,19 @@ def _network_plugin(daemons: Iterable[dict[str, Any]]) -> tuple[str, bool]:
     return "unknown", False
 
 
-def _ingress_class(classes: Iterable[dict[str, Any]]) -> str:
-    """Choose the cluster's default, else the first by name."""
+def _is_free(controller: str) -> bool:
+    """Whether what a controller makes costs nothing."""
+    return not any(cloud in controller for cloud in CLOUDS)
+
+
+def _ingress_class(api: Api, *, costly: bool) -> str:
+    """Choose the cluster's default, else the first by name; "" when there is none."""
+    found = _optional(api, "/apis/networking.k8s.io/v1/ingressclasses")
+    classes = [
+        one
+        for one in found
+        if costly or _is_free(one.get("spec", {}).get("controller", ""))
+    ]
 
     def order(one: dict[str, Any]) -> tuple[bool, str]:
         notes = one["metadata"].get("annotations") or {}
@@ -276,7 +291,7 @@ def _ingress_class(classes: Iterable[dict[str, Any]]) -> str:
     return next((str(c["metadata"]["name"]) for c in sorted(classes, key=order)), "")
 
 
-def _gateway_class(api: Api) -> tuple[str, str]:
+def _gateway_class(api: Api, *, costly: bool) -> tuple[str, str]:
     """Choose the first GatewayClass by name that a controller took; name that, too."""
     classes = _optional(api, "/apis/gateway.networking.k8s.io/v1/gatewayclasses")
     taken = sorted(
@@ -284,7 +299,8 @@ def _gateway_class(api: Api) -> tuple[str, str]:
         for c in classes
         if _accepted(c)
     )
-    return next(iter(taken), ("", ""))
+    usable = (one for one in taken if costly or _is_free(one[1]))
+    return next(usable, ("", ""))
 
 
 def _accepted(gateway_class: dict[str, Any]) -> bool:

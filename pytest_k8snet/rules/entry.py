@@ -181,7 +181,7 @@ INGRESS_HOST_PATH = Rule(
     provided=(*ENTERED, not_every_host(PLAIN)),
     probes=(status(PLAIN, "address"), *leads(PLAIN)),
     judge=all_as_asked,
-    usually="the Ingress controller does not run, or another one has the class",
+    usually="a controller that does not run, or takes /deep for a prefix of /deeper",
 )
 
 INGRESS_TLS = Rule(
