@@ -81,8 +81,8 @@ def test_where_nothing_leads_in_nothing_applies_and_says_why(suite: Suite) -> No
     assert words(run, Word.NOT_APPLICABLE) == EDGE_RULES
     assert {check.reason for check in run.report.checks} == {
         "nothing known gives LoadBalancer Services an address",
-        "there is no IngressClass",
-        "no GatewayClass is accepted",
+        "there is no IngressClass (of a cloud, only when claimed)",
+        "no GatewayClass is accepted (of a cloud, only when claimed)",
     }
     assert run.exit_code == pytest.ExitCode.NO_TESTS_COLLECTED
 
