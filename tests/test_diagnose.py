@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,7 +12,16 @@ from observations import good, masqueraded, silent
 from scenes import DUAL, facts, plan_of, scene
 
 from pytest_k8snet.diagnose import CAUSES, Confidence, Finding, diagnose
-from pytest_k8snet.model import Family, Kind, Observation, Op, Outcome, Role
+from pytest_k8snet.model import (
+    LEADS_IN,
+    Family,
+    Feature,
+    Kind,
+    Observation,
+    Op,
+    Outcome,
+    Role,
+)
 from pytest_k8snet.result import conclude
 from pytest_k8snet.rules import RULES
 
@@ -20,7 +30,8 @@ if TYPE_CHECKING:
 
     from pytest_k8snet.result import Result
 
-FACTS = facts(3, DUAL, features=frozenset(), given={})
+LEADS = {Feature.LOAD_BALANCER, Feature.INGRESS, Feature.GATEWAY}
+FACTS = facts(3, DUAL, features=frozenset(LEADS), given={})
 SCENE = scene(FACTS)
 PLAN = plan_of(FACTS)
 A, B, C = (node.name for node in FACTS.nodes)
@@ -95,6 +106,40 @@ DNS_REPLICA: Fault = (
 )
 
 
+def refused(right: Observation) -> Observation:
+    return replace(silent(right), outcome=Outcome.REFUSED)
+
+
+def unverified(right: Observation) -> Observation:
+    return replace(right, outcome=Outcome.ANSWERED_WRONGLY, phase="tls")
+
+
+def leads_in(
+    *kinds: Kind, by: Role | None = None, op: Op | None = None
+) -> Callable[[Observation], bool]:
+    """Hit what goes by what leads in, from one role or by one operation."""
+    return lambda o: (
+        o.probe.target.kind in (kinds or LEADS_IN)
+        and by in {None, o.probe.source.role}
+        and op in {None, o.probe.ask.op}
+    )
+
+
+HTTP = (Kind.INGRESS, Kind.GATEWAY)
+NO_ADDRESS: Fault = (leads_in(Kind.LOAD_BALANCER, by=Role.API), silent)
+UNANNOUNCED: Fault = (leads_in(by=Role.OUTSIDE), silent)
+NO_CONTROLLER: Fault = (leads_in(*HTTP, by=Role.API), silent)
+NOT_SERVED: Fault = (
+    lambda o: (
+        leads_in(*HTTP)(o)
+        and o.probe.source.role is not Role.API
+        and o.probe.target.port == "http"
+    ),
+    refused,
+)
+UNTRUSTED: Fault = (leads_in(op=Op.TLS), unverified)
+
+
 @pytest.mark.parametrize(
     ("fault", "cause", "nodes", "thing"),
     [
@@ -104,6 +149,11 @@ DNS_REPLICA: Fault = (
         (NO_SERVICES, "kube-proxy-rules-missing", (C,), ""),
         (LARGE_LOST, "mtu-path-blackhole", (C,), ""),
         (DNS_REPLICA, "coredns-one-replica-bad", (), FACTS.dns_replicas[0]),
+        (NO_ADDRESS, "loadbalancer-no-address", (), ""),
+        (UNANNOUNCED, "loadbalancer-not-announced", (), ""),
+        (NO_CONTROLLER, "entry-controller-gone", (), ""),
+        (NOT_SERVED, "entry-not-served", (), ""),
+        (UNTRUSTED, "certificate-not-trusted", (), ""),
     ],
 )
 def test_one_fault_gives_one_finding(

@@ -21,6 +21,7 @@ from pytest_k8snet.diagnose.cause import (
     leaving,
     within,
 )
+from pytest_k8snet.diagnose.entry_causes import ENTRY_CAUSES
 from pytest_k8snet.model import ClusterFacts, Observation, Outcome
 
 POD = ("POD-TO-POD",)
@@ -431,4 +432,5 @@ CAUSES = (
         "Pod, and its targetPort a port that is listened on?",
         link="https://kubernetes.io/docs/tasks/debug/debug-application/debug-service/",
     ),
+    *ENTRY_CAUSES,
 )
