@@ -147,7 +147,6 @@ def _connected(seen: Observation) -> bool:
 all_connected: Judge = each(is_connected)
 all_answered: Judge = each(is_answered)
 all_included: Judge = each(includes)
-all_as_asked: Judge = each(as_asked)
 all_refused: Judge = each(is_refused)
 all_silent: Judge = each(is_silent)
 all_as_allowed: Judge = each(is_as_allowed)

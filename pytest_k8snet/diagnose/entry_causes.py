@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 DOCS = "https://kubernetes.io/docs/concepts/services-networking/"
 REACH = ("LOADBALANCER-REACH",)
 PATHS = ("INGRESS-HOST-PATH", "GATEWAY-HTTP")
-STATUS = ("INGRESS-HOST-PATH", "GATEWAY-STATUS")
+STATUS = ("INGRESS-STATUS", "GATEWAY-STATUS")
 
 
 def from_outside(cell: Cell, _: Place) -> bool:
@@ -24,11 +24,6 @@ def from_outside(cell: Cell, _: Place) -> bool:
 def from_pods(cell: Cell, _: Place) -> bool:
     """From a Pod."""
     return cell.seen.probe.source.role is Role.CLIENT
-
-
-def told(cell: Cell, _: Place) -> bool:
-    """What the API says."""
-    return cell.seen.probe.source.role is Role.API
 
 
 def unserved(seen: Observation) -> bool:
@@ -69,7 +64,7 @@ ENTRY_CAUSES = (
         layer="Ingress or Gateway controller",
         scope=Scope.CLUSTER,
         says="No controller says where Ingresses or Gateways are reached.",
-        signs=(Sign(STATUS, told, every=False),),
+        signs=(Sign(STATUS, anywhere, every=False),),
         breaks=("INGRESS-", "GATEWAY-"),
         next="kubectl get ingressclass,gatewayclass; does their controller run, and "
         "has its own Service an address?",
@@ -81,8 +76,8 @@ ENTRY_CAUSES = (
         scope=Scope.CLUSTER,
         says="Where Ingresses or Gateways should be reached, nobody answers{only}.",
         signs=(
-            Sign(PATHS, lambda c, p: not told(c, p), how=unserved),
-            Sign(STATUS, told, fails=False),
+            Sign(PATHS, anywhere, how=unserved),
+            Sign(STATUS, anywhere, fails=False),
             Sign(REACH, anywhere, fails=False),
         ),
         breaks=("INGRESS-", "GATEWAY-"),

@@ -34,7 +34,6 @@ from pytest_k8snet.rules._world import (
 from pytest_k8snet.rules.external import OUTSIDE_SEES_NODES
 from pytest_k8snet.verdict import (
     all_answered,
-    all_as_asked,
     all_connected,
     all_included,
 )
@@ -165,11 +164,25 @@ def status(entry: Entry, *holds: str) -> Ask:
 
 ENTERED = (serves(Role.SERVER), OUTSIDE_SEES_NODES)
 
+INGRESS_STATUS = Rule(
+    id="INGRESS-STATUS",
+    requirement="An Ingress MUST get an address in its status.",
+    spec=f"{KUBERNETES}/reference/kubernetes-api/service-resources/ingress-v1/",
+    mark="rule4",
+    level=Level.FEATURE,
+    needs=frozenset({Feature.INGRESS}),
+    services=(FRONT, BACK, NOBODY),
+    entries=(PLAIN,),
+    probes=(status(PLAIN, "address"),),
+    judge=all_answered,
+    usually="the Ingress controller does not run, or another one has the class",
+)
+
 INGRESS_HOST_PATH = Rule(
     id="INGRESS-HOST-PATH",
     requirement=(
-        "At the address in its status an Ingress MUST lead to the Service of the host "
-        "and of the longest path that match."
+        "An Ingress MUST lead to the Service that it names for the host and for the "
+        "longest path that match."
     ),
     spec=INGRESS + "#the-ingress-resource",
     mark="rule4",
@@ -179,8 +192,8 @@ INGRESS_HOST_PATH = Rule(
     entries=(PLAIN,),
     families=FAMILIES,
     provided=(*ENTERED, not_every_host(PLAIN)),
-    probes=(status(PLAIN, "address"), *leads(PLAIN)),
-    judge=all_as_asked,
+    probes=leads(PLAIN),
+    judge=all_connected,
     usually="a controller that does not run, or takes /deep for a prefix of /deeper",
 )
 
@@ -335,6 +348,7 @@ GATEWAY_TLS = Rule(
 )
 
 RULES = (
+    INGRESS_STATUS,
     INGRESS_HOST_PATH,
     INGRESS_TLS,
     INGRESS_CERT_VALID,

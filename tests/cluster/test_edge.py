@@ -90,7 +90,7 @@ def test_where_nothing_leads_in_nothing_applies_and_says_why(suite: Suite) -> No
 def test_what_is_claimed_and_does_not_lead_in_is_red(suite: Suite) -> None:
     run = suite.run(*CHOSEN, CLAIM, "--k8snet-timeout-probe=2")
 
-    red = {"LOADBALANCER-STATUS", "INGRESS-HOST-PATH", "GATEWAY-STATUS"}
+    red = {"LOADBALANCER-STATUS", "INGRESS-STATUS", "GATEWAY-STATUS"}
     assert words(run, Word.FAIL) == red, run.output
     assert words(run, Word.INCONCLUSIVE) == EDGE_RULES - red
     assert run.exit_code == pytest.ExitCode.TESTS_FAILED

@@ -311,13 +311,13 @@ EDGE_FAULTS = (
         id="controller-gone",
         inject=controller_gone,
         red={
-            "INGRESS-HOST-PATH": "got nothing, should be address",
+            "INGRESS-STATUS": "got nothing, should be address",
             "GATEWAY-STATUS": "got nothing, should be address",
         },
         inconclusive=frozenset(
             {
-                *("INGRESS-TLS", "INGRESS-CERT-VALID", "INGRESS-NO-BACKEND"),
-                *("GATEWAY-HTTP", "GATEWAY-TLS"),
+                *("INGRESS-HOST-PATH", "INGRESS-TLS", "INGRESS-CERT-VALID"),
+                *("INGRESS-NO-BACKEND", "GATEWAY-HTTP", "GATEWAY-TLS"),
             }
         ),
     ),
