@@ -24,7 +24,7 @@ case "$1 $2" in
 "env GOVERSION") printf '{version}\\namd64\\n' ;;
 "env GOCACHE") echo {folder}/gocache ;;
 "mod download") echo '{{"Dir": "{folder}/module"}}' ;;
-build*)
+build*|"test -c")
   {fail}
   echo example.org/some/package >&2
   for word; do
@@ -205,3 +205,25 @@ def test_another_change_or_file_is_another_build(go: Go, module: Path) -> None:
     assert build.build_all(Silent(), [plain])["flannel"] != first
     assert len(go.builds()) == 2
     assert module.is_dir()
+
+
+def test_the_tests_of_a_package_are_a_program_too(go: Go) -> None:
+    component = Component("flannel", ("example.org/m",), tests=("example.org/m/all",))
+
+    built = build.build_all(Silent(), [component])["flannel"]
+
+    assert "example.org/m/all" in (go.folder / "calls").read_text()
+    assert (built / "all.test").exists()
+    assert (built / "program").exists()
+
+
+def test_a_component_is_pinned_where_its_home_is(go: Go) -> None:
+    home = go.folder / "home"
+    (home / "mine").mkdir(parents=True)
+    (home / "mine/go.mod").write_text("module one\n")
+    component = Component("mine", ("example.org/m",), home=home)
+
+    first = build.build_all(Silent(), [component])["mine"]
+    (home / "mine/go.mod").write_text("module two\n")
+
+    assert build.build_all(Silent(), [component])["mine"] != first

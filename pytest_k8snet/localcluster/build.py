@@ -96,7 +96,12 @@ class _Go:
     def key(self, component: Component) -> str:
         """Identify what a build would make, by all that goes into it."""
         digest = hashlib.sha256()
-        made_of = (component.tags, component.edits, component.sources)
+        made_of = (
+            component.tags,
+            component.edits,
+            component.sources,
+            component.tests,
+        )
         for part in (
             *component.packages,
             component.ldflags,
@@ -122,16 +127,15 @@ class _Go:
             if component.name == "etcd":
                 # Its package is called "server".
                 output = folder / "etcd"
-            self._run(
-                [
-                    *("build", "-v", "-mod=readonly", "-tags", component.tags),
-                    *self._edited(component, Path(new)),
-                    *("-ldflags", component.ldflags, "-o", str(output)),
-                    *component.packages,
-                ],
-                component,
-                progress,
-            )
+            options = ["-v", "-mod=readonly", "-tags", component.tags]
+            options += [*self._edited(component, Path(new))]
+            options += ["-ldflags", component.ldflags, "-o"]
+            wanted = ["build", *options, str(output), *component.packages]
+            self._run(wanted, component, progress)
+            for package in component.tests:
+                output = folder / f"{package.rpartition('/')[2]}.test"
+                compiled = ["test", "-c", *options, str(output), package]
+                self._run(compiled, component, progress)
             for source in component.sources:
                 found = self._module(component, source.module) / source.path
                 _copy(found, folder / source.name)

@@ -42,7 +42,8 @@ class Source:
 class Component:
     """Programs that one go.mod pins, and what else of their modules is needed.
 
-    The go.mod is in a folder of that name in `home`.
+    `tests` are packages whose tests make a program, too: NAME.test. The go.mod is in
+    `home`, in a folder of the component's name.
     """
 
     name: str
@@ -51,6 +52,7 @@ class Component:
     tags: str = ""
     edits: tuple[Edit, ...] = ()
     sources: tuple[Source, ...] = ()
+    tests: tuple[str, ...] = ()
     home: Path = paths.COMPONENTS
 
     @property

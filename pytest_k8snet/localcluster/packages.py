@@ -34,10 +34,14 @@ PROGRAMS = {
     "bash": ("bash", "bash", "bash"),
     "ldd": ("libc-bin", "glibc-common", "glibc"),
 }
-# The same for what only some add-on's image contains.
+# The same for what only the images of add-ons and benchmarks contain.
 MORE_PROGRAMS = {
     "clang": ("clang", "clang", "clang"),
+    "curl": ("curl", "curl", "curl"),
+    "dig": ("bind9-dnsutils", "bind-utils", "bind"),
     "ipset": ("ipset", "ipset", "ipset"),
+    "nc": ("netcat-openbsd", "netcat", "openbsd-netcat"),
+    "nslookup": ("bind9-dnsutils", "bind-utils", "bind"),
     "tc": ("iproute2", "iproute-tc", "iproute2"),
 }
 
