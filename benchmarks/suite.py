@@ -58,6 +58,9 @@ def run_once(context: str, select: str, extra: list[str]) -> dict[str, Any]:
     used = after.children_user + after.children_system
     used -= before.children_user + before.children_system
     probing = figures["phases"].get("probe", 0.0) + figures["settle"]
+    rules: dict[str, set[str]] = {}
+    for check in document["checks"]:
+        rules.setdefault(check["rule"], set()).add(check["result"])
     return {
         "wall": wall,
         "total": figures["total"],
@@ -69,6 +72,7 @@ def run_once(context: str, select: str, extra: list[str]) -> dict[str, Any]:
         "controller CPU s": used,
         "exit code": ended.returncode,
         "results": document["results"],
+        "rules": rules,
     }
 
 

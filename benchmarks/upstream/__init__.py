@@ -1,0 +1,1 @@
+"""Kubernetes' own network conformance tests and ours, on one cluster in one run."""
