@@ -14,6 +14,7 @@ import json
 import os
 import platform
 import signal
+import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -58,7 +59,7 @@ def main() -> int:
         document = measure(given)
     except KeyboardInterrupt:
         return INTERRUPTED
-    except (LocalClusterError, OSError) as error:
+    except (LocalClusterError, subprocess.SubprocessError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     print(comparison.table(document))

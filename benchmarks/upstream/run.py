@@ -137,7 +137,9 @@ def _watch(argv: Sequence[str], log: Path, progress: Progress) -> None:
         try:
             while process.poll() is None:
                 # Of each test that ended, and was not skipped, there is a bullet.
-                progress.detail(f"{log.read_text().count('•')} tests have ended")
+                progress.detail(
+                    f"{log.read_text(errors='replace').count('•')} tests have ended"
+                )
                 if time.monotonic() > deadline:
                     raise SystemExit(f"upstream's tests do not end:\n{tail(log)}")
                 time.sleep(0.5)
