@@ -62,18 +62,6 @@ def test_programs_that_go_into_an_image_are_known_by_package() -> None:
     assert set(programs.NETWORK) <= known | {"getent"}
 
 
-def test_the_newest_image_of_a_name_is_the_one_in_use() -> None:
-    images = [
-        "gcr.io/k8s-authenticated-test/agnhost:2.6",
-        "registry.k8s.io/e2e-test-images/agnhost:2.63.0",
-        "registry.k8s.io/e2e-test-images/agnhost:2.55",
-        "registry.k8s.io/pause:3.10.2",
-    ]
-
-    assert programs.newest(images, "agnhost") == images[1]
-    assert programs.newest(images, "pause") == images[3]
-
-
 def case(name: str, status: str, inside: str = "") -> str:
     return f'<testcase name="{name}" status="{status}" time="1.5">{inside}</testcase>'
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_k8snet import localcluster
-from pytest_k8snet.localcluster import packages
+from pytest_k8snet.localcluster import BuildError, packages
 from pytest_k8snet.localcluster.build import build_all
 from pytest_k8snet.localcluster.commands import run
 from pytest_k8snet.localcluster.component import COMPONENTS, Component, Source
@@ -40,8 +39,14 @@ E2E = Component(
     home=Path(__file__).parent,
 )
 
+# What the tests ask for: checked against what e2e.test says.
+AGNHOST = "registry.k8s.io/e2e-test-images/agnhost:2.63.0"
+GLIBC = "registry.k8s.io/e2e-test-images/glibc-dns-testing:2.0.0"
+NGINX = "registry.k8s.io/e2e-test-images/nginx:1.15-4"
+PAUSED = "registry.k8s.io/pause:3.10.2"
+
 # What the tests call in their Pods, by the shell or by themselves.
-SHELL = ("sh", "seq", "sleep")
+SHELL = ("sh", "cat", "date", "echo", "grep", "hostname", "seq", "sleep", "test")
 NETWORK = ("curl", "dig", "getent", "nc", "nslookup")
 
 LOADING_SECONDS = 120
@@ -59,6 +64,8 @@ def build(progress: Progress, *, install_packages: bool) -> Binaries:
 def images(binaries: Binaries, progress: Progress) -> dict[str, Path]:
     """Return the archive of each image, by the name that upstream's tests use."""
     known = run([str(binaries["e2e"] / "e2e.test"), "--list-images"]).stdout.split()
+    if unknown := {AGNHOST, GLIBC, NGINX, PAUSED} - set(known):
+        raise BuildError(f"upstream's tests use no {', '.join(sorted(unknown))}")
     tools = programs((*SHELL, *NETWORK))
     files = {**tools.files, **USERS, "etc/nsswitch.conf": b"hosts: files dns\n"}
     folders = ("dev", "proc", "sys", "tmp", "uploads")
@@ -67,29 +74,21 @@ def images(binaries: Binaries, progress: Progress) -> dict[str, Path]:
         for name in ("agnhost", "localhost.crt", "localhost.key")
     }
     environment = {"Env": PATH, "WorkingDir": "/"}
+    pause = Image(
+        Files({"pause": binaries["pause"] / "pause"}),
+        {"Entrypoint": ["/pause"], "User": "65535:65535"},
+    )
     made = {
-        "agnhost": Image(
+        AGNHOST: Image(
             Files({**files, **server}, tools.links, folders),
             {"Entrypoint": ["/agnhost"], "Cmd": ["pause"], **environment},
         ),
-        "glibc-dns-testing": Image(Files(files, tools.links, folders), environment),
-        "pause": Image(
-            Files({"pause": binaries["pause"] / "pause"}),
-            {"Entrypoint": ["/pause"], "User": "65535:65535"},
-        ),
+        GLIBC: Image(Files(files, tools.links, folders), environment),
+        # Its Pods have to be, and to have addresses; nobody connects to them.
+        NGINX: pause,
+        PAUSED: pause,
     }
-    named = {newest(known, name): image for name, image in made.items()}
-    return archives(named, progress)
-
-
-def newest(images: Iterable[str], name: str) -> str:
-    """Return the image of that name with the highest version: the one in use."""
-    found = [image for image in images if f"/{name}:" in image]
-    return max(found, key=_version)
-
-
-def _version(image: str) -> list[int]:
-    return [int(number) for number in re.findall(r"\d+", image.rpartition(":")[2])]
+    return archives(made, progress)
 
 
 def load(cluster: Cluster, archives: Iterable[Path], progress: Progress) -> None:
