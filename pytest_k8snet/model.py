@@ -5,9 +5,9 @@ imports only from layers below its own*; modules of one package may import each 
 
 ``model`` <- ``verdict``, ``manifests``, ``pki`` <- ``rules``, ``policies``, ``entries``
 <- ``plan``, ``wire`` <- ``result``, ``access``, ``status``, ``schedule``
-<- ``diagnose``, ``deviations`` <- ``report``
-<- ``cluster``, ``localcluster``, ``reading`` <- ``publishing`` <- ``probing``, ``stage``
-<- ``lab``, ``workbench`` <- ``plugin``, ``cli`` <- ``checks``
+<- ``diagnose``, ``deviations`` <- ``report`` <- ``cluster``, ``localcluster``,
+``reading`` <- ``publishing`` <- ``probing``, ``stage`` <- ``lab``, ``workbench``
+<- ``plugin``, ``cli`` <- ``checks``
 
 ``agent`` stands aside: one file of standard library that runs in the Pod.
 """

@@ -12,6 +12,7 @@ from faults.fault import LACKING
 from shipped_suite import Suite
 
 from pytest_k8snet.model import Feature, Word
+from pytest_k8snet.result import describe
 from pytest_k8snet.rules import RULES
 
 if TYPE_CHECKING:
@@ -61,10 +62,11 @@ def test_what_is_wrong_is_seen(fault: EdgeFault, suite_there: Suite) -> None:
 
     assert words(run, Word.FAIL) == set(fault.red), run.output
     assert words(run, Word.INCONCLUSIVE) == fault.inconclusive, run.output
-    assert run.report
-    for check in run.report.checks:
+    assert run.recording
+    for check in run.recording.report.checks:
         if check.result == Word.FAIL:
-            details = [cell.detail for cell in check.cells]
+            cells = run.recording.cells[check.id]
+            details = [describe(cell.shown) for cell in cells if not cell.conforms]
             assert any(fault.red[check.rule] in one for one in details), details
 
 
