@@ -128,6 +128,7 @@ def opened(folder: Path) -> Iterator[Browser]:
             browser = Browser(socket)
             for domain in ("Page", "Runtime", "Network", "Log", "Accessibility"):
                 browser.ask(f"{domain}.enable")
+            browser.ask("Emulation.setFocusEmulationEnabled", enabled=True)
             yield browser
             socket.close()
         finally:

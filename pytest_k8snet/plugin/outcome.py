@@ -93,6 +93,7 @@ def record(run: Run) -> Recording:
     from pytest_k8snet.report.recording import recorded  # noqa: PLC0415
     from pytest_k8snet.report.schema import (  # noqa: PLC0415
         DeviationDocument,
+        FindingDocument,
         SuiteDocument,
     )
     from pytest_k8snet.rules import RULES  # noqa: PLC0415
@@ -109,20 +110,23 @@ def record(run: Run) -> Recording:
             rules=len(RULES),
         ),
         problems=lab.problems,
-        deviations=[
+    )
+    uses = run.gate.uses(results)
+    more: dict[str, Any] = {
+        "findings": [FindingDocument(**vars(one)) for one in run.findings],
+        "deviations": [
             DeviationDocument(
                 **use.entry.model_dump(mode="json"),
                 state=str(use.state),
                 checks=list(use.checks),
             )
-            for use in run.gate.uses(results)
+            for use in uses
         ],
-    )
-    recording = recorded(made)
-    if run.gate.baseline is None:
-        return recording
-    compared = baseline_document(compare(run.gate.baseline, recording))
-    return recorded(made.model_copy(update={"baseline": compared}))
+    }
+    if run.gate.baseline is not None:
+        compared = compare(run.gate.baseline, recorded(made))
+        more["baseline"] = baseline_document(compared)
+    return recorded(made.model_copy(update=more))
 
 
 def write_files(run: Run, recording: Recording) -> None:
@@ -170,6 +174,7 @@ def summarize(run: Run, reporter: pytest.TerminalReporter) -> None:
         run.results,
         figures(run),
         problems=run.lab.problems,
+        findings=run.findings,
         width=reporter._tw.fullwidth,  # noqa: SLF001 - no public way to ask
         colour=reporter.hasmarkup,
     )

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from pytest_k8snet.cluster.api import Api
+    from pytest_k8snet.diagnose import Finding
     from pytest_k8snet.lab import Lab
     from pytest_k8snet.localcluster import Cluster
     from pytest_k8snet.model import ClusterFacts, Feature
@@ -194,6 +195,13 @@ class Run:
         """Give what became of the checks, known deviations taken for what they are."""
         found = self.lab.results.values() if self.lab else ()
         return tuple(self.gate.amended(one) for one in found)
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """Say why what fails does."""
+        from pytest_k8snet.diagnose import diagnose  # noqa: PLC0415 - only when asked
+
+        return diagnose(self.require_lab().plan.facts, self.results)
 
     def spec(self) -> manifests.LabSpec:
         """Give what all our objects have in common."""

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
     from pytest_k8snet.model import ClusterFacts, Node, Rule
     from pytest_k8snet.plan import Plan
-    from pytest_k8snet.report.schema import DeviationDocument
     from pytest_k8snet.result import Result
 
 
@@ -41,9 +40,8 @@ def document(
     started: float,
     suite: SuiteDocument,
     problems: Mapping[str, str],
-    deviations: Sequence[DeviationDocument] = (),
 ) -> Report:
-    """Make the document.
+    """Make the document, without findings, deviations and baseline.
 
     Args:
         plan: what was to be asked, and of what.
@@ -52,7 +50,6 @@ def document(
         started: seconds since the epoch.
         suite: what asked.
         problems: who did not run, and why.
-        deviations: the entries of the known deviations file.
 
     """
     facts, nodes, packer = plan.facts, len(plan.facts.nodes), Packer()
@@ -71,7 +68,6 @@ def document(
         figures=Figures(**figures),
         not_running=dict(sorted(problems.items())),
         results=dict(sorted(Counter(str(r.word) for r in results).items())),
-        deviations=list(deviations),
         rules=[rule_document(rules[name]) for name in sorted(rules)],
         checks=[check_document(r, packer) for r in ordered],
         places=packer.places,

@@ -13,8 +13,13 @@ from pytest_k8snet.result import by_place
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from pytest_k8snet.diagnose import Finding
     from pytest_k8snet.report.recording import Recording
-    from pytest_k8snet.report.schema import BaselineDocument, ShiftDocument
+    from pytest_k8snet.report.schema import (
+        BaselineDocument,
+        FindingDocument,
+        ShiftDocument,
+    )
     from pytest_k8snet.result import Result
 
 WORST_FIRST = (
@@ -83,14 +88,62 @@ def verdict(recording: Recording) -> str:
     return ", ".join(f"{counts[w]} {words}" for w, words in said.items() if counts[w])
 
 
-def causes(results: Iterable[Result]) -> dict[str, list[Result]]:
-    """Group what is wrong: failures by place, then what is inconclusive by reason."""
-    results = list(results)
-    groups = {f"failed {place}": found for place, found in by_place(results).items()}
-    for one in results:
+@dataclass(frozen=True)
+class Problem:
+    """Some checks that are not as they should be, for one reason.
+
+    Attributes:
+        title: what is wrong.
+        word: fail or inconclusive.
+        results: the checks.
+        evidence: what was seen, where a finding says so.
+        next: what to look at, or to run; "" when nothing is known.
+        link: where others met it; "" likewise.
+
+    """
+
+    title: str
+    word: Word
+    results: tuple[Result, ...]
+    evidence: tuple[str, ...] = ()
+    next: str = ""
+    link: str = ""
+
+
+def problems(recording: Recording) -> list[Problem]:
+    """Give what is wrong: findings, failures without one by place, then the rest."""
+    failed = {r.check.id: r for r in recording.results if r.word is Word.FAIL}
+    found = [
+        Problem(
+            f"{f.sentence} ({finding_label(f)})",
+            Word.FAIL,
+            tuple(failed[c] for c in f.checks if c in failed),
+            f.evidence,
+            f.next,
+            f.link,
+        )
+        for f in recording.report.findings
+    ]
+    explained = {r.check.id for one in found for r in one.results}
+    others = by_place(r for name, r in failed.items() if name not in explained)
+    found += [
+        Problem(f"failed: {place}", Word.FAIL, tuple(rs))
+        for place, rs in others.items()
+    ]
+    reasons: dict[str, list[Result]] = {}
+    for one in recording.results:
         if one.word is Word.INCONCLUSIVE:
-            groups.setdefault(f"inconclusive: {one.reason}", []).append(one)
-    return groups
+            reasons.setdefault(one.reason, []).append(one)
+    return found + [
+        Problem(f"inconclusive: {reason}", Word.INCONCLUSIVE, tuple(rs))
+        for reason, rs in reasons.items()
+    ]
+
+
+def finding_label(finding: FindingDocument | Finding) -> str:
+    """Say of which layer a finding is, how sure it is, and what else it may be."""
+    also = f", or {' or '.join(finding.also)}" if finding.also else ""
+    return f"{finding.layer}, {finding.confidence}: {finding.cause}{also}"
 
 
 def baseline_lines(baseline: BaselineDocument, most: int) -> list[str]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pytest_k8snet.model import Word
+from pytest_k8snet.report.document import JUDGED
 from pytest_k8snet.report.figures import took
 from pytest_k8snet.report.packing import rounded
 from pytest_k8snet.result import describe, shape
@@ -136,7 +137,7 @@ def overview(recording: Recording) -> HeatMap | None:
         r
         for r in recording.results
         if r.check.rule.mark in NODE_TO_NODE
-        and r.seen
+        and r.word in JUDGED
         and all(set(c.places) <= nodes for c in recording.cells[r.check.id])
     ]
     return _heat_map("Between all Nodes", between, recording) if between else None

@@ -12,7 +12,7 @@ from pytest_k8snet.report.figures import (
     Tally,
     baseline_lines,
     by_area,
-    causes,
+    problems,
     tally,
     took,
     verdict,
@@ -88,7 +88,7 @@ def html(recording: Recording) -> str:
             name: tally(found) for name, found in by_area(recording.results).items()
         },
         overview=overview(recording),
-        causes=causes(recording.results),
+        problems=problems(recording),
         baseline=baseline_lines(report.baseline, MOST_CHANGES)
         if report.baseline
         else (),

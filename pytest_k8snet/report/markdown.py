@@ -8,16 +8,17 @@ from pytest_k8snet.model import Word
 from pytest_k8snet.report.figures import (
     baseline_lines,
     by_area,
-    causes,
+    problems,
     tally,
     took,
     verdict,
 )
-from pytest_k8snet.result import describe, explain
+from pytest_k8snet.result import explain
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
+    from pytest_k8snet.report.figures import Problem
     from pytest_k8snet.report.recording import Recording
     from pytest_k8snet.result import Result
 
@@ -66,8 +67,9 @@ def _sections(recording: Recording) -> Iterator[str]:
         lines = "\n".join(baseline_lines(report.baseline, MOST_CHANGES))
         yield f"\n## Compared with the baseline\n\n```\n{lines}\n```\n"
         yield f"\n{report.baseline.threshold}\n"
-    for cause, found in causes(results).items():
-        yield f"\n## {_escaped(cause[0].upper() + cause[1:])}\n\n" + _cause(found)
+    for problem in problems(recording):
+        title = problem.title[0].upper() + problem.title[1:]
+        yield f"\n## {_escaped(title)}\n\n" + _problem(problem)
     if report.deviations:
         yield "\n## Known deviations\n\n" + table(
             ("rule", "reason", "expires", "state", "checks"),
@@ -108,18 +110,18 @@ def _area(name: str, found: Sequence[Result]) -> tuple[str, ...]:
     return (name, *words, cells, took(counted.slowest))
 
 
-def _cause(found: Sequence[Result]) -> str:
-    lines = [
-        f"- `{r.check.id}`: {_escaped(r.check.rule.requirement)} "
-        f"({r.failed_cells} of {r.cells} cells)"
-        for r in found[:MOST_CHECKS]
-    ]
-    if (more := len(found) - MOST_CHECKS) > 0:
-        lines.append(f"- … and {more} more checks")
+def _problem(problem: Problem) -> str:
+    lines = [f"- {_escaped(line)}" for line in problem.evidence]
+    if problem.next:
+        lines.append(f"- next: `{problem.next}`")
+    if problem.link:
+        lines.append(f"- see: {problem.link}")
+    ids = [f"`{r.check.id}`" for r in problem.results]
+    more = f" and {len(ids) - MOST_CHECKS} more" if len(ids) > MOST_CHECKS else ""
+    lines.append(f"- {len(ids)} checks: {', '.join(ids[:MOST_CHECKS])}{more}")
     out = "\n".join(lines) + "\n"
-    if found[0].verdict.violations:
-        out += f"\n```\n{explain(found[0])}\n```\n"
-    return out
+    example = next((r for r in problem.results if r.verdict.violations), None)
+    return out + (f"\n```\n{explain(example)}\n```\n" if example else "")
 
 
 def _rules(recording: Recording) -> Iterator[tuple[str, ...]]:
@@ -148,15 +150,12 @@ def _escaped(text: str) -> str:
 def workflow_commands(recording: Recording) -> list[str]:
     """Annotate GitHub's run: once per cause, and not per cell."""
     found: dict[str, list[str]] = {"error": [], "warning": []}
-    for cause, results in causes(recording.results).items():
-        first = results[0]
-        wrong = first.word is Word.FAIL
-        what = describe(first.verdict.violations[0]) if wrong else first.reason
-        rules = ", ".join(dict.fromkeys(r.check.rule.id for r in results))
-        title = f"k8snet: {cause}" if wrong else f"k8snet: {first.check.id}"
-        found["error" if wrong else "warning"].append(
-            f"title={_property(title)}::{_data(f'{rules}: {what}')}"
-        )
+    for problem in problems(recording):
+        rules = ", ".join(dict.fromkeys(r.check.rule.id for r in problem.results))
+        said = "\n".join((f"{rules}: {problem.title}", *problem.evidence, problem.next))
+        kind = "error" if problem.word is Word.FAIL else "warning"
+        title = _property(f"k8snet: {problem.title}")
+        found[kind].append(f"title={title}::{_data(said.rstrip())}")
     return [
         f"::{kind} {line}"
         for kind, lines in found.items()

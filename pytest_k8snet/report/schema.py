@@ -93,6 +93,22 @@ class Figures(_Part):
     controller_rss_mib: float
 
 
+class FindingDocument(_Part):
+    """Why something fails."""
+
+    cause: str = Field(description="an id that never changes; or unknown")
+    layer: str = Field(description="the part of the cluster that is at fault")
+    confidence: str
+    sentence: str
+    nodes: tuple[str, ...] = ()
+    thing: str = Field(default="", description="the address or Service at fault")
+    evidence: tuple[str, ...] = ()
+    next: str = Field(default="", description="what to look at, or to run")
+    link: str = ""
+    checks: tuple[str, ...] = Field(default=(), description="that it explains")
+    also: tuple[str, ...] = Field(default=(), description="causes that fit as well")
+
+
 class DeviationDocument(_Part):
     """An entry of the known deviations file, and what it did."""
 
@@ -238,6 +254,9 @@ class Report(_Part):
     figures: Figures
     not_running: dict[str, str] = Field(default={}, description="who, and why")
     results: dict[str, int] = Field(description="checks by result word")
+    findings: list[FindingDocument] = Field(
+        default=[], description="the one that explains most first"
+    )
     deviations: list[DeviationDocument] = []
     baseline: BaselineDocument | None = None
     rules: list[RuleDocument] = Field(description="sorted by id")

@@ -7,12 +7,18 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_k8snet.manifests import by_transport
 from pytest_k8snet.model import Word
-from pytest_k8snet.report.figures import baseline_lines, by_area, tally
+from pytest_k8snet.report.figures import (
+    baseline_lines,
+    by_area,
+    finding_label,
+    tally,
+)
 from pytest_k8snet.result import by_place, describe
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from pytest_k8snet.diagnose import Finding
     from pytest_k8snet.manifests import LabSpec
     from pytest_k8snet.model import ClusterFacts
     from pytest_k8snet.plan import Plan
@@ -44,11 +50,13 @@ def summary(
     figures: Mapping[str, Any],
     *,
     problems: Mapping[str, str],
+    findings: Sequence[Finding] = (),
     width: int = 80,
     colour: bool = False,
 ) -> str:
     """Write the table per area, then the failures by place, then the times."""
     out = _table(results, width, colour=colour)
+    out += findings_text(findings)
     out += _failures(results)
     out += _inconclusive(results, problems)
     phases = ", ".join(f"{k} {v:.1f} s" for k, v in figures["phases"].items())
@@ -123,6 +131,19 @@ def _inconclusive(results: Sequence[Result], problems: Mapping[str, str]) -> str
         more = f" and {len(ids) - 1} more" if len(ids) > 1 else ""
         out += f"inconclusive: {ids[0]}{more}: {reason}\n"
     return out + ("\n" if out else "")
+
+
+def findings_text(findings: Sequence[Finding]) -> str:
+    """Say why things fail: the finding that explains most first."""
+    out = ""
+    for one in findings[:MOST_LISTED]:
+        out += f"\nfinding: {one.sentence} ({finding_label(one)})\n"
+        out += "".join(f"  {line}\n" for line in one.evidence)
+        out += f"  next: {one.next}\n" if one.next else ""
+        out += f"  see: {one.link}\n" if one.link else ""
+    if (more := len(findings) - MOST_LISTED) > 0:
+        out += f"... and {more} more findings\n"
+    return out
 
 
 def baseline_text(baseline: BaselineDocument) -> str:
