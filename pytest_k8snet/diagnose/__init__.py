@@ -118,7 +118,7 @@ def _finding(fit: Fit, facts: ClusterFacts, also: tuple[str, ...]) -> Finding:
         sentence=cause.says.format(**words),
         nodes=place.nodes[:1],
         thing=place.thing,
-        evidence=_evidence(fit.explained),
+        evidence=_evidence(fit.explained, cause.shown_by),
         next=cause.next.format(**words),
         link=cause.link,
         checks=_checks(fit.explained),
@@ -146,14 +146,15 @@ def _unknown(bad: Sequence[Cell]) -> Finding:
         layer="unknown",
         confidence=Confidence.CONSISTENT,
         sentence=f"No known cause fits what fails {where}.",
-        evidence=_evidence(bad),
+        evidence=_evidence(bad, ()),
         next="the reproduce lines below ask single cells again",
         checks=_checks(bad),
     )
 
 
-def _evidence(cells: Iterable[Cell]) -> tuple[str, ...]:
-    ordered = sorted(cells, key=lambda c: (c.check, c.source, c.target))
+def _evidence(cells: Iterable[Cell], telling: Sequence[str]) -> tuple[str, ...]:
+    """Count what fails, and show a cell of a few rules, the telling ones first."""
+    ordered = sorted(cells, key=lambda c: (c.rule not in telling, c.check))
     first = {c.rule: c for c in reversed(ordered)}
     lines = [f"{c.rule}: {describe(c.seen)}" for c in reversed(first.values())]
     return (f"{len(ordered)} cells of {len(first)} rules", *lines[:MOST_SHOWN])

@@ -202,6 +202,11 @@ class Cause:
     where: Callable[[ClusterFacts], bool] = always
     configured: bool = False
 
+    @property
+    def shown_by(self) -> tuple[str, ...]:
+        """Name the rules by whose failure it shows."""
+        return tuple(r for sign in self.signs if sign.fails for r in sign.rules)
+
     def fits(self, matrix: Matrix, place: Place) -> int:
         """Count the signs that a place shows; 0 when it cannot be the cause there."""
         count = 0
