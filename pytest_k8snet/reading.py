@@ -19,23 +19,23 @@ class Unusable(Exception):  # noqa: N818 - reads as what is wrong
 
 
 def _explain(commands: Subparsers) -> None:
-    summary = "explain a rule"
+    summary = "explain a rule, or a cause that a finding names"
     parser = commands.add_parser(
         "explain",
         help=summary,
         description="What a rule demands, by which document, how it is asked, and what "
-        "usually breaks it.",
+        "usually breaks it; how a cause shows, and what to look at next.",
     )
-    parser.add_argument("id", metavar="ID", help="of a rule, or of a check")
+    parser.add_argument("id", metavar="ID", help="of a rule, a check or a cause")
     parser.set_defaults(run=_run_explain)
 
 
 def _run_explain(options: argparse.Namespace) -> int:
-    from pytest_k8snet.report import rules  # noqa: PLC0415 - only when asked
+    from pytest_k8snet.report import explain  # noqa: PLC0415 - only when asked
 
     try:
-        print(rules.explain(options.id), end="")
-    except rules.UnknownRule as error:
+        print(explain.explain(options.id), end="")
+    except explain.UnknownId as error:
         raise Unusable(str(error)) from None
     return 0
 

@@ -9,6 +9,7 @@ import pytest
 
 import pytest_k8snet.report
 from pytest_k8snet.cli import main
+from pytest_k8snet.diagnose import CAUSES
 from pytest_k8snet.report.schema import SCHEMA_VERSION
 from pytest_k8snet.rules import RULES
 
@@ -39,6 +40,19 @@ def test_every_rule_has_an_explanation(
 
     said = capsys.readouterr().out
     assert "\n  asked " in said or "\n  watched " in said
+
+
+@pytest.mark.parametrize("cause", [cause.id for cause in CAUSES])
+def test_every_cause_has_an_explanation(
+    cause: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["explain", cause]) == 0
+
+    said = capsys.readouterr().out
+    assert said.startswith(f"{cause}: ")
+    assert "{" not in said
+    for word in ("layer", "of", "fails", "breaks", "next", "see"):
+        assert f"\n  {word} " in said
 
 
 def test_a_rule_that_is_none_is_told_from_those_that_look_alike(

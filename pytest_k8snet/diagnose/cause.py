@@ -96,6 +96,11 @@ def asked_on(cell: Cell, place: Place) -> bool:
     return cell.source == place.nodes[0]
 
 
+def at_its_address(cell: Cell, place: Place) -> bool:
+    """To the Node, from wherever."""
+    return cell.target == place.nodes[0]
+
+
 def forth(cell: Cell, place: Place) -> bool:
     """From the first Node of a pair to the second."""
     return (cell.source, cell.target) == place.nodes

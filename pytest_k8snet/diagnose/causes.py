@@ -13,6 +13,7 @@ from pytest_k8snet.diagnose.cause import (
     anywhere,
     asked_on,
     at_it,
+    at_its_address,
     back,
     crossing,
     either_way,
@@ -378,7 +379,7 @@ CAUSES = (
         scope=Scope.NODE,
         says="{node} drops what Pods send to its own address{only}.",
         signs=(
-            Sign(("POD-TO-NODE-ADDRESS",), lambda c, p: c.target == p.nodes[0]),
+            Sign(("POD-TO-NODE-ADDRESS",), at_its_address),
             Sign(POD, crossing, fails=False),
         ),
         breaks=("POD-TO-NODE-ADDRESS", "POD-TO-HOST-NETWORK", "NODEPORT-HEALTH"),

@@ -1,11 +1,10 @@
-"""The rules, for people: one explained, and all of them in tables. Pure."""
+"""The rules, for people and programs, in tables. Pure."""
 
 from __future__ import annotations
 
 import json
 from typing import TYPE_CHECKING
 
-from pytest_k8snet.model import Kind
 from pytest_k8snet.plan import LACKING, checks
 from pytest_k8snet.report.areas import AREAS
 from pytest_k8snet.rules import RULES
@@ -13,7 +12,7 @@ from pytest_k8snet.rules import RULES
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from pytest_k8snet.model import Ask, Rule
+    from pytest_k8snet.model import Rule
 
 PREFACE = """# Rules
 
@@ -26,48 +25,7 @@ and on every Node. The profile is the smallest one that has it.
 """
 
 
-class UnknownRule(ValueError):  # noqa: N818 - reads as what is wrong
-    """No rule has that id, nor any check."""
-
-
-def explain(name: str) -> str:
-    """Tell of one rule, named by its id or by that of one of its checks.
-
-    Raises:
-        UnknownRule: with those that look alike.
-
-    """
-    of_checks = {check.id: check.rule for check in checks(RULES)}
-    found = {rule.id: rule for rule in RULES} | of_checks
-    if (rule := found.get(name)) is None and (rule := found.get(name.upper())) is None:
-        alike = [r.id for r in RULES if name.upper() in r.id]
-        hint = f"; there are {', '.join(alike)}" if alike else "; see k8snet rules"
-        raise UnknownRule(f"no rule is called {name!r}{hint}")
-    facts: dict[str, Iterable[str]] = {
-        "area": [f"{AREAS[rule.mark]} (-m {rule.mark})"],
-        "level": [str(rule.level)],
-        "profile": [str(rule.profile)],
-        "not if": _does_not_apply(rule),
-        "checks": [check.id for check in checks([rule])],
-        "asked": [_asked(ask) for ask in rule.probes],
-        "watched": _watched(rule),
-        "controls": [c.says for c in rule.provided],
-        "usually": [rule.usually],
-        "deviates": [
-            f"{d.network_plugin or 'reported only'}: {d.reason}"
-            for d in rule.deviations
-        ],
-        "spec": [rule.spec],
-    }
-    out = f"{rule.id}: {rule.requirement}\n"
-    for title, said in facts.items():
-        lines = [one for one in dict.fromkeys(said) if one]
-        heads = (title, *[""] * len(lines))
-        out += "".join(f"  {h:9} {one}\n" for h, one in zip(heads, lines, strict=False))
-    return out
-
-
-def _does_not_apply(rule: Rule) -> list[str]:
+def does_not_apply(rule: Rule) -> list[str]:
     """Say where a rule does not apply."""
     where = [LACKING[feature] for feature in sorted(rule.needs)]
     if rule.option:
@@ -75,20 +33,6 @@ def _does_not_apply(rule: Rule) -> list[str]:
     if rule.min_nodes > 1:
         where.append(f"there are less than {rule.min_nodes} Nodes")
     return where
-
-
-def _asked(ask: Ask) -> str:
-    to = f" to {ask.to}" if ask.to.kind is not Kind.NONE else ""
-    times = f", {ask.count} times" if ask.count > 1 else ""
-    silence = ", which no policy allows" if ask.blocked else ""
-    return f"{ask.op} from {ask.source}{to} ({ask.spread}{times}{silence})"
-
-
-def _watched(rule: Rule) -> Iterable[str]:
-    for step in rule.steps:
-        done = [f"{change.kind} {change.role}" for change in step.changes]
-        asked = ", ".join(dict.fromkeys(_asked(ask) for ask in step.asks))
-        yield f"after {' and '.join(done) or 'that'}: {asked}"
 
 
 def table(rules: Iterable[Rule] = RULES) -> list[tuple[str, ...]]:
@@ -130,7 +74,7 @@ def markdown(rules: Iterable[Rule] = RULES) -> str:
                 rule.level,
                 rule.profile,
                 rule.requirement,
-                "; ".join(_does_not_apply(rule)),
+                "; ".join(does_not_apply(rule)),
                 str(len(checks([rule]))),
             )
             out += f"| {' | '.join(c.replace('|', chr(92) + '|') for c in cells)} |\n"
