@@ -1,10 +1,8 @@
-"""The causes, the likelier ones first among those that look alike.
-
-The patterns follow what was measured of each fault; the ids are those that people who
-met it would search for.
-"""
+"""The causes of what fails between Pods and Nodes."""
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 from pytest_k8snet.diagnose.cause import (
     Cause,
@@ -12,7 +10,6 @@ from pytest_k8snet.diagnose.cause import (
     Sign,
     anywhere,
     asked_on,
-    at_it,
     at_its_address,
     back,
     crossing,
@@ -22,27 +19,16 @@ from pytest_k8snet.diagnose.cause import (
     leaving,
     within,
 )
-from pytest_k8snet.diagnose.entry_causes import ENTRY_CAUSES
-from pytest_k8snet.model import ClusterFacts, Observation, Outcome
+from pytest_k8snet.diagnose.causes._traffic import MODEL, POD, SERVICE, THREADS
+from pytest_k8snet.model import Outcome
 
-POD = ("POD-TO-POD",)
+if TYPE_CHECKING:
+    from pytest_k8snet.model import ClusterFacts, Observation
+
+SIZE = ("POD-FULL-SIZE", "POD-BULK")
 NODE_TO_POD = ("NODE-TO-REMOTE-POD",)
 NODE_TO_OWN_POD = ("NODE-TO-LOCAL-POD",)
 POD_TO_NODE = ("POD-TO-HOST-NETWORK",)
-SIZE = ("POD-FULL-SIZE", "POD-BULK")
-SERVICE = ("SERVICE-CLUSTER-IP",)
-SERVICE_FROM_NODE = ("SERVICE-FROM-NODE",)
-API = ("SERVICE-API-SERVER",)
-NODE_PORT = ("NODEPORT-EVERY-NODE",)
-CHANGES = ("SERVICE-BACKEND-ADDED", "SERVICE-BACKEND-REMOVED")
-NAMES = ("DNS-SERVICE", "DNS-API-SERVER")
-REPLICA = ("DNS-EVERY-REPLICA",)
-
-THREADS = "https://github.com/"
-MODEL = (
-    "https://kubernetes.io/docs/concepts/services-networking/"
-    "#the-kubernetes-network-model"
-)
 
 
 def timed_out(seen: Observation) -> bool:
@@ -53,11 +39,6 @@ def timed_out(seen: Observation) -> bool:
 def rejected(seen: Observation) -> bool:
     """Whether a router said at once that there is no way."""
     return seen.outcome is Outcome.UNREACHABLE and seen.seconds < 1  # ARP takes 3 s
-
-
-def refused(seen: Observation) -> bool:
-    """Whether somebody said that nobody serves."""
-    return seen.outcome is Outcome.REFUSED
 
 
 def has_overlay(facts: ClusterFacts) -> bool:
@@ -71,7 +52,7 @@ ON_THE_WAY = (
     Sign(NODE_TO_OWN_POD, asked_on, fails=False),
 )
 
-CAUSES = (
+NODE_CAUSES = (
     Cause(
         id="route-missing-podcidr",
         layer="node kernel",
@@ -273,107 +254,6 @@ CAUSES = (
         link=THREADS + "istio/istio/issues/9119",
     ),
     Cause(
-        id="hairpin-off",
-        layer="node kernel",
-        scope=Scope.NODE,
-        says="Pods on {node} cannot reach themselves through their own Service{only}.",
-        signs=(
-            Sign(("SERVICE-HAIRPIN",), asked_on),
-            Sign(SERVICE, within, fails=False),
-        ),
-        breaks=("SERVICE-HAIRPIN",),
-        next="on {node}: bridge -d link; hairpinMode in the bridge plugin's "
-        "configuration",
-        link=THREADS + "kubernetes/kubernetes/issues/20475",
-    ),
-    Cause(
-        id="bridge-nf-call-off",
-        layer="node kernel",
-        scope=Scope.NODE,
-        says="On {node}, answers of a Pod to another one on the same Node pass by the "
-        "Service's rules{only}.",
-        signs=(
-            Sign(SERVICE, within),
-            Sign(SERVICE, leaving, fails=False),
-            Sign(POD, within, fails=False),
-        ),
-        breaks=("SERVICE-", "DNS-"),
-        next="on {node}: sysctl net.bridge.bridge-nf-call-iptables "
-        "net.bridge.bridge-nf-call-ip6tables; modprobe br_netfilter",
-        link=THREADS + "kubernetes/kubernetes/issues/21613",
-    ),
-    Cause(
-        id="conntrack-notrack-service",
-        layer="node kernel",
-        scope=Scope.NODE,
-        says="Pods on {node} reach no Service{only}, {node} itself does.",
-        signs=(
-            Sign(SERVICE, asked_on),
-            Sign(SERVICE_FROM_NODE, asked_on, fails=False),
-            Sign(POD, asked_on, fails=False),
-        ),
-        breaks=("SERVICE-", "DNS-", "NODEPORT-FROM-POD", "NODEPORT-HEALTH"),
-        next="on {node}: nft list ruleset | grep notrack; iptables -t raw -vnL",
-        link=THREADS + "kubernetes/kubernetes/issues/98758",
-    ),
-    Cause(
-        id="kube-proxy-dead-stale-rules",
-        layer="kube-proxy",
-        scope=Scope.NODE,
-        says="The service proxy on {node} does not follow changes{only}: old Services "
-        "work, new ones do not.",
-        signs=(
-            Sign(CHANGES, asked_on, every=False),
-            Sign(API, asked_on, fails=False),
-            Sign(POD, asked_on, fails=False),
-        ),
-        breaks=("SERVICE-", "NODEPORT-", "DNS-"),
-        next="the log of kube-proxy on {node}, and its :10256/healthz",
-        link=THREADS + "kubernetes/kubernetes/issues/28674",
-    ),
-    Cause(
-        id="kube-proxy-rules-missing",
-        layer="kube-proxy",
-        scope=Scope.NODE,
-        says="{node} has no rules for Services{only}: from there none is reached.",
-        signs=(
-            Sign(SERVICE, asked_on),
-            Sign(SERVICE_FROM_NODE, asked_on),
-            Sign(POD, asked_on, fails=False),
-        ),
-        breaks=("SERVICE-", "NODEPORT-", "DNS-"),
-        next="the log of kube-proxy on {node}; there: nft list table ip kube-proxy, or "
-        "iptables-save | grep -c KUBE-",
-        link=THREADS + "kubernetes/kubernetes/issues/61005",
-    ),
-    Cause(
-        id="udp-stale-conntrack",
-        layer="kube-proxy",
-        scope=Scope.NODE,
-        says="A UDP client on {node} keeps being sent to a backend that is gone{only}.",
-        signs=(
-            Sign(("SERVICE-UDP-REMAP",), asked_on),
-            Sign(("SERVICE-BACKEND-REMOVED",), asked_on, fails=False),
-        ),
-        breaks=("SERVICE-UDP-REMAP",),
-        next="on {node}: conntrack -L -p udp; does kube-proxy log that it clears them?",
-        link=THREADS + "kubernetes/kubernetes/issues/125467",
-    ),
-    Cause(
-        id="nodeport-node-firewall",
-        layer="kube-proxy",
-        scope=Scope.NODE,
-        says="Nobody outside reaches the node ports of {node}{only}.",
-        signs=(
-            Sign(NODE_PORT, entering),
-            Sign(SERVICE, asked_on, fails=False),
-            Sign(POD, entering, fails=False),
-        ),
-        breaks=("NODEPORT-", "SERVICE-TYPE-CHANGE", "HOSTPORT"),
-        next="a firewall at {node}: does it let 30000-32767 through, before NAT?",
-        link=THREADS + "kubernetes/kubernetes/issues/86507",
-    ),
-    Cause(
         id="node-deaf-to-pods",
         layer="node kernel",
         scope=Scope.NODE,
@@ -386,52 +266,4 @@ CAUSES = (
         next="on {node}: the rules of the INPUT chain",
         link=MODEL,
     ),
-    Cause(
-        id="coredns-one-replica-bad",
-        layer="DNS",
-        scope=Scope.OBJECT,
-        says="The replica {thing} of the cluster DNS does not answer; others do.",
-        signs=(Sign(REPLICA, at_it),),
-        breaks=("DNS-", "SERVICE-BY-NAME", "SERVICE-HEADLESS"),
-        next="kubectl -n kube-system get pods -o wide | grep {thing}; its log",
-        link=THREADS + "kubernetes/kubernetes/issues/129617",
-    ),
-    Cause(
-        id="coredns-upstream-broken",
-        layer="DNS",
-        scope=Scope.CLUSTER,
-        says="The cluster DNS resolves the cluster's names, and none from outside.",
-        signs=(
-            Sign(("DNS-UPSTREAM",), anywhere),
-            Sign(NAMES, anywhere, fails=False),
-        ),
-        breaks=("DNS-UPSTREAM",),
-        next="kubectl -n kube-system get configmap coredns -o yaml: where does it "
-        "forward to, and does that answer?",
-        link=THREADS + "coredns/coredns/issues/4211",
-    ),
-    Cause(
-        id="kubelet-clusterdns-wrong-one-node",
-        layer="DNS",
-        scope=Scope.NODE,
-        says="The kubelet of {node} gives Pods another name server than the cluster's.",
-        signs=(
-            Sign(("DNS-RESOLV-CONF",), asked_on, every=False),
-            Sign(SERVICE, asked_on, fails=False),
-        ),
-        breaks=("DNS-", "SERVICE-BY-NAME", "SERVICE-HEADLESS"),
-        next="on {node}: clusterDNS and clusterDomain in the kubelet's configuration",
-        link=THREADS + "poseidon/matchbox/issues/180",
-    ),
-    Cause(
-        id="service-refused",
-        layer="service objects",
-        scope=Scope.OBJECT,
-        says="The Service {thing} refuses connections from everywhere{only}.",
-        signs=(Sign((), at_it, how=refused),),
-        next="kubectl get endpointslices -A | grep {thing}: does its selector match a "
-        "Pod, and its targetPort a port that is listened on?",
-        link="https://kubernetes.io/docs/tasks/debug/debug-application/debug-service/",
-    ),
-    *ENTRY_CAUSES,
 )

@@ -1,0 +1,186 @@
+"""The causes of what fails on the way to Services and names."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pytest_k8snet.diagnose.cause import (
+    Cause,
+    Scope,
+    Sign,
+    anywhere,
+    asked_on,
+    at_it,
+    entering,
+    leaving,
+    within,
+)
+from pytest_k8snet.diagnose.causes._traffic import POD, SERVICE, THREADS
+from pytest_k8snet.model import Outcome
+
+if TYPE_CHECKING:
+    from pytest_k8snet.model import Observation
+
+SERVICE_FROM_NODE = ("SERVICE-FROM-NODE",)
+API = ("SERVICE-API-SERVER",)
+NODE_PORT = ("NODEPORT-EVERY-NODE",)
+CHANGES = ("SERVICE-BACKEND-ADDED", "SERVICE-BACKEND-REMOVED")
+NAMES = ("DNS-SERVICE", "DNS-API-SERVER")
+REPLICA = ("DNS-EVERY-REPLICA",)
+
+
+def refused(seen: Observation) -> bool:
+    """Whether somebody said that nobody serves."""
+    return seen.outcome is Outcome.REFUSED
+
+
+SERVICE_CAUSES = (
+    Cause(
+        id="hairpin-off",
+        layer="node kernel",
+        scope=Scope.NODE,
+        says="Pods on {node} cannot reach themselves through their own Service{only}.",
+        signs=(
+            Sign(("SERVICE-HAIRPIN",), asked_on),
+            Sign(SERVICE, within, fails=False),
+        ),
+        breaks=("SERVICE-HAIRPIN",),
+        next="on {node}: bridge -d link; hairpinMode in the bridge plugin's "
+        "configuration",
+        link=THREADS + "kubernetes/kubernetes/issues/20475",
+    ),
+    Cause(
+        id="bridge-nf-call-off",
+        layer="node kernel",
+        scope=Scope.NODE,
+        says="On {node}, answers of a Pod to another one on the same Node pass by the "
+        "Service's rules{only}.",
+        signs=(
+            Sign(SERVICE, within),
+            Sign(SERVICE, leaving, fails=False),
+            Sign(POD, within, fails=False),
+        ),
+        breaks=("SERVICE-", "DNS-"),
+        next="on {node}: sysctl net.bridge.bridge-nf-call-iptables "
+        "net.bridge.bridge-nf-call-ip6tables; modprobe br_netfilter",
+        link=THREADS + "kubernetes/kubernetes/issues/21613",
+    ),
+    Cause(
+        id="conntrack-notrack-service",
+        layer="node kernel",
+        scope=Scope.NODE,
+        says="Pods on {node} reach no Service{only}, {node} itself does.",
+        signs=(
+            Sign(SERVICE, asked_on),
+            Sign(SERVICE_FROM_NODE, asked_on, fails=False),
+            Sign(POD, asked_on, fails=False),
+        ),
+        breaks=("SERVICE-", "DNS-", "NODEPORT-FROM-POD", "NODEPORT-HEALTH"),
+        next="on {node}: nft list ruleset | grep notrack; iptables -t raw -vnL",
+        link=THREADS + "kubernetes/kubernetes/issues/98758",
+    ),
+    Cause(
+        id="kube-proxy-dead-stale-rules",
+        layer="kube-proxy",
+        scope=Scope.NODE,
+        says="The service proxy on {node} does not follow changes{only}: old Services "
+        "work, new ones do not.",
+        signs=(
+            Sign(CHANGES, asked_on, every=False),
+            Sign(API, asked_on, fails=False),
+            Sign(POD, asked_on, fails=False),
+        ),
+        breaks=("SERVICE-", "NODEPORT-", "DNS-"),
+        next="the log of kube-proxy on {node}, and its :10256/healthz",
+        link=THREADS + "kubernetes/kubernetes/issues/28674",
+    ),
+    Cause(
+        id="kube-proxy-rules-missing",
+        layer="kube-proxy",
+        scope=Scope.NODE,
+        says="{node} has no rules for Services{only}: from there none is reached.",
+        signs=(
+            Sign(SERVICE, asked_on),
+            Sign(SERVICE_FROM_NODE, asked_on),
+            Sign(POD, asked_on, fails=False),
+        ),
+        breaks=("SERVICE-", "NODEPORT-", "DNS-"),
+        next="the log of kube-proxy on {node}; there: nft list table ip kube-proxy, or "
+        "iptables-save | grep -c KUBE-",
+        link=THREADS + "kubernetes/kubernetes/issues/61005",
+    ),
+    Cause(
+        id="udp-stale-conntrack",
+        layer="kube-proxy",
+        scope=Scope.NODE,
+        says="A UDP client on {node} keeps being sent to a backend that is gone{only}.",
+        signs=(
+            Sign(("SERVICE-UDP-REMAP",), asked_on),
+            Sign(("SERVICE-BACKEND-REMOVED",), asked_on, fails=False),
+        ),
+        breaks=("SERVICE-UDP-REMAP",),
+        next="on {node}: conntrack -L -p udp; does kube-proxy log that it clears them?",
+        link=THREADS + "kubernetes/kubernetes/issues/125467",
+    ),
+    Cause(
+        id="nodeport-node-firewall",
+        layer="kube-proxy",
+        scope=Scope.NODE,
+        says="Nobody outside reaches the node ports of {node}{only}.",
+        signs=(
+            Sign(NODE_PORT, entering),
+            Sign(SERVICE, asked_on, fails=False),
+            Sign(POD, entering, fails=False),
+        ),
+        breaks=("NODEPORT-", "SERVICE-TYPE-CHANGE", "HOSTPORT"),
+        next="a firewall at {node}: does it let 30000-32767 through, before NAT?",
+        link=THREADS + "kubernetes/kubernetes/issues/86507",
+    ),
+    Cause(
+        id="coredns-one-replica-bad",
+        layer="DNS",
+        scope=Scope.OBJECT,
+        says="The replica {thing} of the cluster DNS does not answer; others do.",
+        signs=(Sign(REPLICA, at_it),),
+        breaks=("DNS-", "SERVICE-BY-NAME", "SERVICE-HEADLESS"),
+        next="kubectl -n kube-system get pods -o wide | grep {thing}; its log",
+        link=THREADS + "kubernetes/kubernetes/issues/129617",
+    ),
+    Cause(
+        id="coredns-upstream-broken",
+        layer="DNS",
+        scope=Scope.CLUSTER,
+        says="The cluster DNS resolves the cluster's names, and none from outside.",
+        signs=(
+            Sign(("DNS-UPSTREAM",), anywhere),
+            Sign(NAMES, anywhere, fails=False),
+        ),
+        breaks=("DNS-UPSTREAM",),
+        next="kubectl -n kube-system get configmap coredns -o yaml: where does it "
+        "forward to, and does that answer?",
+        link=THREADS + "coredns/coredns/issues/4211",
+    ),
+    Cause(
+        id="kubelet-clusterdns-wrong-one-node",
+        layer="DNS",
+        scope=Scope.NODE,
+        says="The kubelet of {node} gives Pods another name server than the cluster's.",
+        signs=(
+            Sign(("DNS-RESOLV-CONF",), asked_on, every=False),
+            Sign(SERVICE, asked_on, fails=False),
+        ),
+        breaks=("DNS-", "SERVICE-BY-NAME", "SERVICE-HEADLESS"),
+        next="on {node}: clusterDNS and clusterDomain in the kubelet's configuration",
+        link=THREADS + "poseidon/matchbox/issues/180",
+    ),
+    Cause(
+        id="service-refused",
+        layer="service objects",
+        scope=Scope.OBJECT,
+        says="The Service {thing} refuses connections from everywhere{only}.",
+        signs=(Sign((), at_it, how=refused),),
+        next="kubectl get endpointslices -A | grep {thing}: does its selector match a "
+        "Pod, and its targetPort a port that is listened on?",
+        link="https://kubernetes.io/docs/tasks/debug/debug-application/debug-service/",
+    ),
+)
