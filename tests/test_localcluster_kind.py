@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -60,11 +61,21 @@ case "$*" in
 esac
 exit {status}
 """
-NODE = """{"items": [{"spec": {}, "status": {
-  "addresses": [{"type": "Hostname", "address": "ci-control-plane"},
-                {"type": "InternalIP", "address": "172.18.0.2"}],
-  "conditions": [{"type": "Ready", "status": "True"},
-                 {"type": "NetworkUnavailable", "status": "False"}]}}]}"""
+CONDITIONS = {"Ready": "True", "NetworkUnavailable": "False"}
+JOINED = [
+    {
+        "metadata": {"name": name},
+        "spec": {},
+        "status": {
+            "addresses": [
+                {"type": "Hostname", "address": name},
+                {"type": "InternalIP", "address": "172.18.0.2"},
+            ],
+            "conditions": [{"type": t, "status": s} for t, s in CONDITIONS.items()],
+        },
+    }
+    for name in NODES.split()
+]
 
 
 class Machine:
@@ -86,12 +97,15 @@ class Machine:
         monkeypatch.delenv(kind.CHOICE, raising=False)
         probe = folder / "probe.tar"
         monkeypatch.setattr(images, "probe_archive", lambda _: probe)
-        (folder / "nodes").write_text(NODE)
+        self.joined(JOINED)
 
     def program(self, name: str, text: str) -> None:
         path = self.folder / name
         path.write_text(text)
         path.chmod(0o755)
+
+    def joined(self, nodes: list[dict[str, object]]) -> None:
+        (self.folder / "nodes").write_text(json.dumps({"items": nodes}))
 
     def engine(self, name: str, status: int = 0, apply: str = ":") -> None:
         text = ENGINE.format(folder=self.folder, status=status, apply=apply)
@@ -265,12 +279,12 @@ def test_the_probe_image_is_used_where_all_nodes_have_it(machine: Machine) -> No
     assert given.image == localcluster.PROBE_IMAGE
 
 
-def test_up_waits_for_nodes_that_kind_does_not_wait_for(
+def test_up_waits_for_nodes_that_have_not_joined_yet(
     machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     machine.engine("engine-a")
     machine.kind()
-    (machine.folder / "nodes").write_text(NODE.replace('"True"', '"False"'))
+    machine.joined(JOINED[:2])
     monkeypatch.setattr(kind_addons, "READY_SECONDS", 0)
 
     with pytest.raises(localcluster.TimedOutError, match="readiness of all Nodes"):

@@ -138,8 +138,10 @@ class Kubectl:
         return all(objects.node_ready(n) and objects.node_connected(n) for n in nodes)
 
     def ready(self) -> bool:
-        """Say whether all Nodes are ready."""
-        return all(map(objects.node_ready, self.get("/api/v1/nodes")["items"]))
+        """Say whether all Nodes have joined and are ready."""
+        nodes = self.get("/api/v1/nodes")["items"]
+        ready = {n["metadata"]["name"] for n in nodes if objects.node_ready(n)}
+        return ready >= set(self._cluster.nodes)
 
     def resolving(self) -> bool:
         """Say whether all replicas of the cluster DNS are ready."""

@@ -14,14 +14,14 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kind import engine_init
 from pytest_k8snet.localcluster import cgroups, state, sysctls
-from pytest_k8snet.localcluster.commands import environment, tail, wait_for
+from pytest_k8snet.localcluster.commands import environment, run, tail, wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -33,8 +33,12 @@ NAME = f"tests-of-kind-{os.getpid()}"
 OF_A_SESSION = re.compile(r"tests-of-kind-(\d+)")
 MODULES = Path("/lib/modules")
 """kind gives it to its Nodes; where it is missing, the engine makes it."""
-SETTINGS = ("fs/file-max", "fs/nr_open")
-"""A Node's systemd raises them."""
+SETTINGS = (
+    *("fs/file-max", "fs/nr_open", "kernel/panic", "kernel/panic_on_oops"),
+    *("kernel/keys/root_maxbytes", "kernel/keys/root_maxkeys"),
+    *("vm/overcommit_memory", "vm/panic_on_oom"),
+)
+"""What a Node's systemd and kubelet set, which no namespace keeps apart."""
 CONTAINERD = """version = 3
 root = "{folder}/containerd"
 state = "/run/containerd"
@@ -99,7 +103,7 @@ def running(materials: Materials, progress: Progress) -> Iterator[Engine]:
     finally:
         progress.stage("remove the engine")
         cgroups.kill(NAME)
-        cgroups.remove(NAME)
+        _remove_groups(NAME)
         shutil.rmtree(folder)
         for key, value in kept.items():
             (sysctls.SYS / key).write_text(value)
@@ -114,7 +118,18 @@ def _remove_left_behind() -> None:
     for name in cgroups.clusters():
         found = OF_A_SESSION.fullmatch(name)
         if found and not Path(f"/proc/{found[1]}").exists():
-            cgroups.remove(name)
+            _remove_groups(name)
+
+
+def _remove_groups(name: str) -> None:
+    cgroups.remove(name)
+    # Where version 2 is mounted beside version 1, runc makes groups in both.
+    group = cgroups.ROOT / "unified" / cgroups.OURS / name
+    if group.is_dir():
+        run(["find", str(group), "-depth", "-type", "d", "-delete"])
+        with suppress(OSError):
+            # Not empty: another session's is in it.
+            group.parent.rmdir()
 
 
 @contextmanager

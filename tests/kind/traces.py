@@ -21,7 +21,7 @@ SETTINGS = ("fs", "kernel", "vm")
 ALIVE = frozenset(
     {
         *("aio-nr", "dentry-state", "file-nr", "inode-nr", "inode-state", "nr"),
-        *("ns_last_pid", "random", "max_user_instances"),
+        *("ns_last_pid", "quota", "random", "max_user_instances"),
     }
 )
 """Names below /proc/sys of what changes by itself, or for other clusters."""
