@@ -39,6 +39,8 @@ SETTINGS = (
     *("vm/overcommit_memory", "vm/panic_on_oom"),
 )
 """What a Node's systemd and kubelet set, which no namespace keeps apart."""
+BEFORE = "before.json"
+"""In an engine's folder: what the machine was like."""
 CONTAINERD = """version = 3
 root = "{folder}/containerd"
 state = "/run/containerd"
@@ -88,12 +90,15 @@ class Engine:
 @contextmanager
 def running(materials: Materials, progress: Progress) -> Iterator[Engine]:
     """Have an engine with the node image; then have nothing of it left."""
-    _remove_left_behind()
-    kept = {key: (sysctls.SYS / key).read_text() for key in SETTINGS}
-    had_modules = MODULES.exists()
+    for name in _left_behind():
+        _remove(name)
+    folder = _folder(NAME)
+    folder.mkdir(mode=0o700)
+    settings = {key: (sysctls.SYS / key).read_text() for key in SETTINGS}
+    before = {"settings": settings, "modules": MODULES.exists()}
+    (folder / BEFORE).write_text(json.dumps(before))
     with state.locked():
         sysctls.raise_limits()
-    folder = Path(tempfile.mkdtemp(prefix="k8snet-kind-"))
     try:
         progress.stage("engine")
         with _started(folder, materials) as engine:
@@ -102,23 +107,35 @@ def running(materials: Materials, progress: Progress) -> Iterator[Engine]:
             yield engine
     finally:
         progress.stage("remove the engine")
-        cgroups.kill(NAME)
-        _remove_groups(NAME)
-        shutil.rmtree(folder)
-        for key, value in kept.items():
-            (sysctls.SYS / key).write_text(value)
-        with state.locked():
-            sysctls.restore_limits()
-        if not had_modules and MODULES.exists():
-            MODULES.rmdir()
+        _remove(NAME)
 
 
-def _remove_left_behind() -> None:
-    """Remove the control groups of sessions that were killed, which are empty."""
-    for name in cgroups.clusters():
-        found = OF_A_SESSION.fullmatch(name)
-        if found and not Path(f"/proc/{found[1]}").exists():
-            _remove_groups(name)
+def _folder(name: str) -> Path:
+    return Path(tempfile.gettempdir()) / name
+
+
+def _left_behind() -> list[str]:
+    """Name the engines of sessions that were killed: the processes went with them."""
+    return [
+        path.name
+        for path in _folder("").iterdir()
+        if (found := OF_A_SESSION.fullmatch(path.name))
+        and not Path(f"/proc/{found[1]}").exists()
+    ]
+
+
+def _remove(name: str) -> None:
+    cgroups.kill(name)
+    _remove_groups(name)
+    before = json.loads((_folder(name) / BEFORE).read_text())
+    for key, value in before["settings"].items():
+        (sysctls.SYS / key).write_text(value)
+    with state.locked():
+        sysctls.restore_limits()
+    state.remove_home_if_empty()
+    if MODULES.exists() and not before["modules"]:
+        MODULES.rmdir()
+    shutil.rmtree(_folder(name))
 
 
 def _remove_groups(name: str) -> None:
