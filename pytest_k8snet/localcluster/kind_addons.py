@@ -51,7 +51,12 @@ def up(
             # kind waits for control-plane Nodes only.
             progress.stage("Nodes and DNS ready")
             api = Kubectl(cluster)
-            wait_for("readiness of all Nodes", api.ready, timeout=READY_SECONDS)
+            wait_for(
+                "readiness of all Nodes",
+                api.ready,
+                timeout=READY_SECONDS,
+                hint=lambda: _kubelets(cluster),
+            )
             if spec.proxy_mode != "none":
                 wait_for("readiness of CoreDNS", api.resolving, timeout=READY_SECONDS)
     except BaseException:
@@ -59,6 +64,16 @@ def up(
             kind.down(spec.name)
         raise
     return cluster
+
+
+def _kubelets(cluster: Cluster) -> str:
+    """Give the last words of each Node's kubelet."""
+    asked = ["journalctl", "--unit=kubelet", "--lines=3", "--no-pager", "--output=cat"]
+    said = []
+    for node in cluster.nodes:
+        argv = kind.node_command(cluster.name, node, asked)
+        said.append(f"{node} kubelet: {run(argv, check=False).stdout.strip()}")
+    return "\n".join(said)
 
 
 @dataclass(frozen=True)
