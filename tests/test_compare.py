@@ -16,7 +16,6 @@ from pytest_k8snet.report.compare import (
     Change,
     baseline_document,
     compare,
-    fastest,
     latencies,
     match_places,
     of_check,
@@ -211,7 +210,7 @@ def test_answers_that_are_slower_than_noise_makes_them_are_said() -> None:
         s.what for s in shifts
     }
     assert all(s.after - s.before == pytest.approx(0.040, abs=0.005) for s in shifts)
-    assert compare(run, slowed(run, 0.005)).shifts == ()
+    assert compare(run, slowed(run, 0.0049)).shifts == ()
 
 
 def test_changes_that_show_later_than_noise_makes_them_are_said() -> None:
@@ -222,9 +221,8 @@ def test_changes_that_show_later_than_noise_makes_them_are_said() -> None:
     assert {s.what for s in shifts} == set(showing(run))
 
 
-def test_what_load_hides_least_is_compared() -> None:
-    assert fastest([0.001] * 10 + [1.0] * 90) == pytest.approx(0.001)
-    assert len(latencies(real_run("healthy"))["connect to Pod tcp cross-node"]) >= 36
+def test_answers_over_one_path_are_counted_once_however_many_rules_judge_them() -> None:
+    assert len(latencies(real_run("healthy"))["connect to Pod tcp cross-node"]) == 36
 
 
 def test_a_baseline_is_described_by_what_changed() -> None:

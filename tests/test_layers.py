@@ -152,7 +152,7 @@ def loaded_by(statement: str) -> set[str]:
 
 
 def test_having_the_plugin_installed_costs_nothing() -> None:
-    heavy = {"cryptography", "filelock", "kubernetes", "pydantic"}
+    heavy = {"cryptography", "filelock", "jinja2", "kubernetes", "pydantic"}
     heavy |= {"rich", "urllib3", "websocket", "yaml"}
 
     assert not loaded_by("import pytest_k8snet.plugin") & heavy

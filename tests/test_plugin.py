@@ -9,16 +9,19 @@ import subprocess
 import sys
 import threading
 from typing import TYPE_CHECKING
+from xml.etree import ElementTree as ET
 
 import pytest
 from fake_api import FakeApi, Server, node
 from interruptible import ctrl_c_counts  # noqa: F401 - for every test
+from recordings import FOLDER
 
 from pytest_k8snet.manifests import EXPIRES, MANAGED_BY, RUN, US
 from pytest_k8snet.model import Profile
 from pytest_k8snet.plan import checks, in_profile
 from pytest_k8snet.plugin import MARKERS
 from pytest_k8snet.plugin.options import OPTIONS
+from pytest_k8snet.report.formats import FORMATS
 from pytest_k8snet.report.recording import read
 from pytest_k8snet.rules import RULES
 
@@ -39,7 +42,9 @@ BY_DEFAULT, QUICKLY = (
 HEAVY = (
     *("kubernetes.client", "kubernetes.config", "rich.console", "rich.table"),
     *("pytest_k8snet.lab", "pytest_k8snet.localcluster", "pytest_k8snet.workbench"),
-    *("pytest_k8snet.report.document", "pytest_k8snet.report.terminal"),
+    *("pytest_k8snet.report.formats", "pytest_k8snet.report.compare"),
+    *("pytest_k8snet.report.terminal", "pytest_k8snet.deviations"),
+    *("pytest_k8snet.diagnose", "jinja2", "yaml"),
 )
 
 
@@ -61,7 +66,8 @@ def _nothing_said(monkeypatch: pytest.MonkeyPatch, bytecode: Path) -> None:
     """Keep what this machine's user says out of the runs."""
     monkeypatch.setenv("PYTHONPYCACHEPREFIX", str(bytecode))
     monkeypatch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
-    monkeypatch.delenv("KUBECONFIG", raising=False)
+    for name in ("KUBECONFIG", "GITHUB_STEP_SUMMARY", "GITHUB_ACTIONS"):
+        monkeypatch.delenv(name, raising=False)
     for one in OPTIONS:
         monkeypatch.delenv(one.variable, raising=False)
 
@@ -414,7 +420,153 @@ def test_the_report_is_written_as_its_schema_says(
     assert report.environment.server == api.url
     assert [n.name for n in report.environment.nodes] == ["a", "b"]
     assert report.results == {"inconclusive": 9, "not-applicable": 3}
-    result.stdout.fnmatch_lines(["report: out/deep/report.json"])
+    result.stdout.fnmatch_lines(["report: out/deep/report.html"])
+    assert {file.name for file in (pytester.path / "out/deep").iterdir()} == set(
+        FORMATS
+    )
+
+
+# ---------------------------------------------------- what is not red, and what is told
+
+
+@pytest.fixture
+def left_out(api: FakeApi) -> None:
+    """A Node is not ready: NODE-READY fails, and needs no Pod to do so."""
+    api.nodes = [node("a"), node("b", ready=False)]
+
+
+NODE_READY = ("-kNODE-READY", SOON)
+
+
+@pytest.mark.usefixtures("left_out")
+def test_what_failed_in_the_baseline_is_not_red(pytester: pytest.Pytester) -> None:
+    before = run(pytester, *NODE_READY, "--k8snet-report=before")
+    after = run(pytester, *NODE_READY, "--k8snet-baseline=before/report.json", "-rx")
+
+    before.assert_outcomes(failed=1, deselected=len(checks(RULES)) - 1)
+    after.assert_outcomes(xfailed=1, deselected=len(checks(RULES)) - 1)
+    assert after.ret == OK
+    after.stdout.fnmatch_lines(
+        [
+            "k8snet: red is only what got worse since *",
+            "baseline of *: 0 regressed, 0 fixed, 0 new, 0 gone",
+            "*no regression: fail in the baseline, too: NODE-READY: *",
+        ]
+    )
+
+
+def test_what_got_worse_than_the_baseline_is_red(
+    pytester: pytest.Pytester, api: FakeApi
+) -> None:
+    before = run(pytester, *NODE_READY, "--k8snet-report=before")
+    api.nodes[1] = node("b", ready=False)
+    baseline = "--k8snet-baseline=before/report.json"
+    after = run(pytester, *NODE_READY, baseline, "--k8snet-report=after")
+
+    assert before.ret == OK
+    after.assert_outcomes(failed=1, deselected=len(checks(RULES)) - 1)
+    found = read((pytester.path / "after/report.json").read_text()).report.baseline
+    assert found
+    assert [(c.check, c.change) for c in found.changes] == [("NODE-READY", "regressed")]
+    after.stdout.fnmatch_lines(["  regressed  NODE-READY  pass -> fail, 1 cells"])
+
+
+def test_a_baseline_that_cannot_be_used_is_refused(
+    pytester: pytest.Pytester, api: FakeApi
+) -> None:
+    pytester.makefile(".json", broken="{}")
+    (pytester.path / "other.json").write_text((FOLDER / "healthy.json").read_text())
+
+    for file, why in {
+        "nowhere.json": "No such file",
+        "broken.json": "no report.json of pytest-k8snet",
+        "other.json": "a run of another cluster: context k8snet-three-node",
+    }.items():
+        assert_refused(
+            run(pytester, f"--k8snet-baseline={file}"), "--k8snet-baseline", why
+        )
+    assert api.did("POST") == []
+
+
+DEVIATION = """
+[[deviation]]
+rule = "NODE-READY"
+reason = "b is in repair"
+expires = {}
+"""
+
+
+@pytest.mark.usefixtures("left_out")
+def test_a_known_deviation_is_not_red_until_it_expires(
+    pytester: pytest.Pytester,
+) -> None:
+    file = pytester.path / "k8snet-deviations.toml"
+
+    file.write_text(DEVIATION.format("2999-12-31"))
+    excused = run(pytester, *NODE_READY, "--k8snet-report=out", "-rx")
+    file.write_text(DEVIATION.format("2026-01-01"))
+    expired = run(pytester, *NODE_READY)
+
+    excused.assert_outcomes(xfailed=1, deselected=len(checks(RULES)) - 1)
+    excused.stdout.fnmatch_lines(
+        [
+            "k8snet: 1 known deviations: k8snet-deviations.toml",
+            "*b is in repair (until 2999-12-31)",
+        ]
+    )
+    report = read((pytester.path / "out/report.json").read_text()).report
+    assert report.results == {"known-deviation": 1}
+    assert [(d.state, d.checks) for d in report.deviations] == [
+        ("used", ["NODE-READY"])
+    ]
+    expired.assert_outcomes(failed=1, deselected=len(checks(RULES)) - 1)
+    expired.stdout.fnmatch_lines(
+        ["known deviation NODE-READY * expired on 2026-01-01*"]
+    )
+
+
+def test_a_deviation_that_is_no_longer_needed_is_said(
+    pytester: pytest.Pytester, api: FakeApi
+) -> None:
+    (pytester.path / "mine.toml").write_text(DEVIATION.format("2999-12-31"))
+
+    result = run(pytester, *NODE_READY, "--k8snet-deviations=mine.toml")
+
+    result.assert_outcomes(passed=1, deselected=len(checks(RULES)) - 1)
+    result.stdout.fnmatch_lines(["known deviation NODE-READY *is no longer needed*"])
+    assert_refused(run(pytester, "--k8snet-deviations=none.toml"), "none.toml")
+    assert api.did("POST") == []
+
+
+@pytest.mark.usefixtures("left_out")
+@pytest.mark.parametrize("workers", [(), ("-n1",)], ids=["alone", "xdist"])
+def test_junit_is_told_what_was_tested_and_which_rule(
+    pytester: pytest.Pytester, workers: tuple[str, ...]
+) -> None:
+    run(pytester, *NODE_READY, "--junitxml=junit.xml", *workers)
+
+    root = ET.parse(pytester.path / "junit.xml").getroot()  # noqa: S314
+    told = {p.get("name"): p.get("value") for p in root.iter("property")}
+    assert told["k8snet.context"] == "fake"
+    assert told["k8snet.nodes"] == "1"
+    assert (told["rule"], told["level"]) == ("NODE-READY", "MUST")
+    assert (told["result"], told["cells"]) == ("fail", "1/2")
+
+
+@pytest.mark.usefixtures("left_out")
+def test_github_gets_a_summary_and_annotations(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    summary = pytester.path / "summary.md"
+    summary.write_text("of another step\n")
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(summary))
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+
+    result = run(pytester, *NODE_READY)
+
+    said = summary.read_text()
+    assert said.startswith("of another step\n# Kubernetes network: 1 failed\n")
+    assert len([one for one in result.outlines if one.startswith("::error ")]) == 1
 
 
 # -------------------------------------------------------------------- what others left

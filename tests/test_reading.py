@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+from recordings import FOLDER
 
 import pytest_k8snet.report
 from pytest_k8snet.cli import main
@@ -79,6 +80,73 @@ def test_all_rules_are_listed_for_programs(capsys: pytest.CaptureFixture[str]) -
 
     listed = json.loads(capsys.readouterr().out)
     assert [one["id"] for one in listed] == [rule.id for rule in RULES]
+
+
+HEALTHY, CUT_OFF = (str(FOLDER / f"{n}.json") for n in ("healthy", "worker2-cut-off"))
+
+
+def test_two_runs_are_compared(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["compare", HEALTHY, CUT_OFF]) == 0
+
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1].split() == ["healthy", "worker2-cut-off"]
+    rows = {line.split("  ")[0]: line for line in lines}
+    assert rows["POD-TO-POD"].endswith("  4 fail, 4 pass")
+    assert "POD-PING" in rows
+    assert "LOCALHOST-TCP" not in rows
+    assert "From healthy to worker2-cut-off" in lines
+    assert any("170 regressed, 0 fixed, 0 new, 0 gone" in line for line in lines)
+
+
+def test_runs_are_compared_with_the_first(capsys: pytest.CaptureFixture[str]) -> None:
+    old = str(FOLDER / "version1.json")
+
+    assert main(["compare", HEALTHY, CUT_OFF, old, "--format=markdown"]) == 0
+
+    said = capsys.readouterr().out
+    assert "|  | healthy | worker2-cut-off | version1 |" in said
+    assert "| DNS-PTR | 4 pass | 4 fail | - |" in said
+    assert "## From healthy to version1" in said
+
+
+def test_a_comparison_is_a_page(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["compare", HEALTHY, CUT_OFF, "--format=html"]) == 0
+
+    said = capsys.readouterr().out
+    assert said.startswith("<!DOCTYPE html>")
+    assert '<th scope="row">DNS-PTR</th><td class="text">4 pass</td>' in said
+
+
+def test_files_of_one_name_are_told_apart_by_their_folders(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = [tmp_path / name / "report.json" for name in ("calico", "cilium")]
+    for file in files:
+        file.parent.mkdir()
+        file.write_text(Path(HEALTHY).read_text())
+
+    assert main(["compare", *map(str, files)]) == 0
+
+    said = capsys.readouterr().out
+    assert said.splitlines()[1].split() == ["calico", "cilium"]
+    assert "Rules that differ\nnone\n" in said
+
+
+@pytest.mark.parametrize(
+    ("files", "why"),
+    [
+        ([HEALTHY], "name two or more"),
+        ([HEALTHY, HEALTHY], "name different files"),
+        ([HEALTHY, "pyproject.toml"], "pyproject.toml: no report.json of"),
+        ([HEALTHY, "nowhere.json"], "nowhere.json"),
+    ],
+)
+def test_what_cannot_be_compared_is_refused_with_why(
+    files: list[str], why: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["compare", *files]) == USAGE
+
+    assert why in capsys.readouterr().err
 
 
 def test_the_document_of_the_rules_is_current(

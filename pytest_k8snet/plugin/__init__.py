@@ -105,6 +105,9 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     except BaseException:
         run.close()
         raise
+    from pytest_k8snet.plugin.outcome import describe_in_junit  # noqa: PLC0415
+
+    describe_in_junit(run, config)
 
 
 def writer(config: pytest.Config) -> Any:
@@ -198,7 +201,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         return
     from pytest_k8snet.plugin.outcome import finish, judged_nothing  # noqa: PLC0415
 
-    finish(run, session.config)
+    finish(run)
     if session.exitstatus == pytest.ExitCode.OK and judged_nothing(run):
         session.exitstatus = pytest.ExitCode.NO_TESTS_COLLECTED
 

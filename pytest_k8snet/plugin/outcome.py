@@ -56,16 +56,21 @@ def judged_nothing(run: Run) -> bool:
     return not any(one.word in JUDGED for one in run.results)
 
 
-def finish(run: Run, config: pytest.Config) -> None:
+def finish(run: Run) -> None:
     """Write what the run is to be remembered by."""
     wanted = run.settings["report"] or run.gate.baseline or step_summary()
     if run.lab is not None and wanted:
         run.recording = record(run)
         write_files(run, run.recording)
+
+
+def describe_in_junit(run: Run, config: pytest.Config) -> None:
+    """Say what is tested in the file of ``--junitxml``, if there is to be one."""
+    properties = suite_properties(run.facts) if run.facts else {}
     for plugin in config.pluginmanager.get_plugins():
-        # pytest's own writer of --junitxml; only a fixture of workers leads to it.
-        if run.facts and hasattr(plugin, "add_global_property"):
-            for name, said in suite_properties(run.facts).items():
+        # The public way to it is a fixture, and does nothing with xdist.
+        if hasattr(plugin, "add_global_property"):
+            for name, said in properties.items():
                 plugin.add_global_property(name, said)
 
 

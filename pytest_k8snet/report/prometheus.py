@@ -7,7 +7,7 @@ from statistics import median
 from typing import TYPE_CHECKING
 
 from pytest_k8snet.model import Word
-from pytest_k8snet.report.compare import FEWEST, fastest, latencies, showing
+from pytest_k8snet.report.compare import FEWEST, latencies, showing
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -42,12 +42,12 @@ def prometheus(recording: Recording) -> str:
             ],
         ),
         "answer_seconds": (
-            "Time within which answers came: the fastest twentieth, and half of them.",
+            "Time within which answers came: the fastest, and half of them.",
             [
                 ({"path": path, "quantile": name}, took)
                 for path, seconds in sorted(fast.items())
                 if len(seconds) >= FEWEST
-                for name, took in (("0.05", fastest(seconds)), ("0.5", median(seconds)))
+                for name, took in (("0", min(seconds)), ("0.5", median(seconds)))
             ],
         ),
         "change_seconds": (
