@@ -27,6 +27,7 @@ from pytest_k8snet.report.markdown import (
 )
 from pytest_k8snet.report.prometheus import prometheus
 from pytest_k8snet.report.recording import Recording, recorded
+from pytest_k8snet.report.schema import DeviationDocument, ShiftDocument
 from pytest_k8snet.report.terminal import baseline_text, findings_text
 
 real_run = cache(real)
@@ -94,6 +95,25 @@ def test_the_terminal_says_why_and_what_to_do_next() -> None:
     )
 
 
+def test_what_no_cause_fits_is_not_labelled() -> None:
+    unknown = replace(FINDING, cause="unknown", evidence=(), next="", link="")
+
+    assert findings_text([unknown]) == "\nfinding: b drops.\n"
+    assert findings_text([unknown] * 14).endswith("... and 2 more findings\n")
+
+
+def test_a_long_comparison_is_counted_and_what_took_longer_is_said() -> None:
+    healthy, broken = real_run("healthy"), real_run("worker2-cut-off")
+    document = baseline_document(compare(healthy, broken)).model_copy(
+        update={"shifts": [ShiftDocument(what="dns udp", before=0.001, after=1.5)]}
+    )
+
+    said = baseline_text(document).splitlines()
+
+    assert "  regressed  ... and 158 more" in said
+    assert "  slower     dns udp  1 ms -> 1.5 s" in said
+
+
 def test_the_terminal_says_what_changed_since_the_baseline() -> None:
     document = with_baseline().report.baseline
     assert document
@@ -116,6 +136,19 @@ def test_markdown_has_the_verdict_first_and_a_row_for_every_rule() -> None:
     assert "## Compared with the baseline" in said
     for one in MIXED.results:
         assert f"[{one.check.rule.id}](https://" in said
+
+
+def test_markdown_says_what_was_known_and_what_did_not_run() -> None:
+    known = DeviationDocument(
+        rule="POD-PING", cells=["*"], reason="NET-42", expires="2027-01-01",
+        state="used", checks=["POD-PING-ipv4"],
+    )  # fmt: skip
+    update = {"deviations": [known], "not_running": {"server@b": "no image"}}
+
+    said = markdown(recorded(MIXED.report.model_copy(update=update)))
+
+    assert "| POD-PING | NET-42 | 2027-01-01 | used | 1 |" in said
+    assert "- **not running**: server@b: no image" in said
 
 
 def test_markdown_leaves_the_last_out_rather_than_all() -> None:

@@ -186,8 +186,12 @@ def test_a_packer_gives_every_batch_of_a_check() -> None:
 
 
 def test_a_run_of_three_nodes_is_small_enough_to_be_committed() -> None:
-    report = real("healthy").report
+    run, packer = real("healthy"), Packer()
+    checks = [document.check_document(one, packer) for one in run.results]
+    packed = {k: v for k, v in vars(packer).items() if not k.startswith("_")}
+    report = run.report.model_copy(update={"checks": checks, **packed})
 
+    assert report.batches == run.report.batches
     assert len(report.environment.nodes) == 3
     assert report.suite.profile == "default"
     assert len(document.text(report).encode()) <= 200 * KIB
@@ -246,6 +250,14 @@ def test_what_the_first_version_said_of_a_violation_is_kept() -> None:
     assert wrong.verdict.violations[0].detail == "connect, no answer"
 
 
+@pytest.mark.parametrize("number", ["asks", "grids", "layouts", "batches"])
+def test_numbers_that_lead_nowhere_are_no_report(number: str) -> None:
+    text = json.dumps(json.loads(document.text(made(PASSED))) | {number: []})
+
+    with pytest.raises(Unreadable, match="not as its schema says: IndexError"):
+        read(text)
+
+
 @pytest.mark.parametrize(
     ("text", "why"),
     [
@@ -253,6 +265,7 @@ def test_what_the_first_version_said_of_a_violation_is_kept() -> None:
         ("[]", "no report.json of pytest-k8snet"),
         ("{}", "no report.json of pytest-k8snet"),
         ('{"schema_version": 99}', "schema version 99, but should be at most 2"),
+        ('{"schema_version": 1}', "not as its schema says: KeyError"),
         ('{"schema_version": 2}', "not as its schema says: started: "),
     ],
 )

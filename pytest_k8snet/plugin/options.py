@@ -108,11 +108,15 @@ def port_pair(text: str) -> tuple[int, int]:
     return ports[0], ports[1]
 
 
-def provider(text: str) -> str:
-    """Read how local clusters are made."""
-    if text not in {"auto", "kind", "netns"}:
-        raise ValueError("auto, kind or netns")
-    return text
+def one_of(*words: str) -> Callable[[str], str]:
+    """Make a reader of one of some words."""
+
+    def read_word(text: str) -> str:
+        if text not in words:
+            raise ValueError(f"{', '.join(words[:-1])} or {words[-1]}")
+        return text
+
+    return read_word
 
 
 def features(text: str) -> frozenset[Feature]:
@@ -124,13 +128,6 @@ def features(text: str) -> frozenset[Feature]:
     except ValueError:
         known = ", ".join(Feature)
         raise ValueError(f"a comma-separated list of {known}") from None
-
-
-def profile(text: str) -> str:
-    """Read how much is asked."""
-    if text not in {"quick", "default", "full"}:
-        raise ValueError("quick, default or full")
-    return text
 
 
 def host_and_port(text: str) -> str:
@@ -169,7 +166,7 @@ OPTIONS = (
         "kind when a container engine answers",
         default="auto",
         metavar="WHICH",
-        parse=provider,
+        parse=one_of("auto", "kind", "netns"),
     ),
     Option(
         "install-packages",
@@ -227,7 +224,7 @@ OPTIONS = (
         "nature. The checks of larger profiles are deselected",
         default="default",
         metavar="NAME",
-        parse=profile,
+        parse=one_of("quick", "default", "full"),
     ),
     Option(
         "egress-target",
@@ -256,9 +253,7 @@ OPTIONS = (
     ),
     Option("keep", "leave everything in the cluster for a look by hand", flag=True),
     Option(
-        "cleanup",
-        "remove what earlier runs left in the cluster, and end",
-        flag=True,
+        "cleanup", "remove what earlier runs left in the cluster, and end", flag=True
     ),
     Option(
         "plan",
@@ -266,22 +261,15 @@ OPTIONS = (
         "needs, and touch nothing",
         flag=True,
     ),
-    Option(
-        "report",
-        "write report.json into this folder, and what is made of it: report.html, "
-        "report.md, metrics.prom and conformance.yaml",
-        metavar="DIR",
-    ),
+    Option("report", "folder for report.json, report.html and others", metavar="DIR"),
     Option(
         "baseline",
-        "report.json of an earlier run: what was so then is not red, only what got "
-        "worse",
+        "report.json of an earlier run: red is only what got worse since",
         metavar="FILE",
     ),
     Option(
         "deviations",
-        "known deviations, each with a reason and the day it expires; default: "
-        "k8snet-deviations.toml, if it is in the current folder",
+        "known deviations; default: k8snet-deviations.toml, if there is one here",
         metavar="FILE",
     ),
     Option(

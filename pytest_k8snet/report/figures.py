@@ -115,7 +115,7 @@ def problems(recording: Recording) -> list[Problem]:
     failed = {r.check.id: r for r in recording.results if r.word is Word.FAIL}
     found = [
         Problem(
-            f"{f.sentence} ({finding_label(f)})",
+            f"{f.sentence} {finding_label(f)}".rstrip(),
             Word.FAIL,
             tuple(failed[c] for c in f.checks if c in failed),
             f.evidence,
@@ -142,8 +142,10 @@ def problems(recording: Recording) -> list[Problem]:
 
 def finding_label(finding: FindingDocument | Finding) -> str:
     """Say of which layer a finding is, how sure it is, and what else it may be."""
+    if finding.cause == "unknown":
+        return ""
     also = f", or {' or '.join(finding.also)}" if finding.also else ""
-    return f"{finding.layer}, {finding.confidence}: {finding.cause}{also}"
+    return f"({finding.layer}, {finding.confidence}: {finding.cause}{also})"
 
 
 def baseline_lines(baseline: BaselineDocument, most: int) -> list[str]:

@@ -215,19 +215,21 @@ def ranges(rows: Iterable[int]) -> list[tuple[int, int]]:
 def unpack(report: Report) -> list[list[Observation]]:
     """Give the observations of every batch, as they were but for times' digits."""
     texts = [tuple(t) if isinstance(t, list) else t for t in report.texts]
-    asks: dict[object, Ask] = {}
-    return [_observations(batch, report, texts, asks) for batch in report.batches]
+    asks = [_ask(document) for document in report.asks]
+    return [
+        _observations(batch, report, texts, asks[batch.ask]) for batch in report.batches
+    ]
 
 
 def _observations(
     batch: Batch,
     report: Report,
     texts: Sequence[str | tuple[str, ...]],
-    asks: dict[object, Ask],
+    ask: Ask,
 ) -> list[Observation]:
-    grid, document = report.grids[batch.grid], report.asks[batch.ask]
-    sources = [one for one in grid.source for _ in range(document.count)]
-    targets = [one for one in grid.target for _ in range(document.count)]
+    grid = report.grids[batch.grid]
+    sources = [one for one in grid.source for _ in range(ask.count)]
+    targets = [one for one in grid.target for _ in range(ask.count)]
     columns: dict[str, list[Any]] = {
         name: [empty] * len(sources) for name, empty in EMPTY.items()
     }
@@ -236,14 +238,11 @@ def _observations(
         columns[name] = [texts[int(v or 0)] for v in values] if name in SAID else values
     columns["outcome"] = [Outcome(word) for word in columns["outcome"]]
     columns["seconds"] = [ms / 1000 for ms in columns.pop("milliseconds")]
-    key = (batch.ask, batch.protocol, batch.family)
-    ask = asks.setdefault(key, _ask(document, batch))
     ends = zip(sources, targets, strict=True)
+    probes = _probes(ask, batch, ends, report.places)
     return [
         Observation(probe, **dict(zip(columns, row, strict=True)))
-        for probe, *row in zip(
-            _probes(ask, ends, report.places), *columns.values(), strict=True
-        )
+        for probe, *row in zip(probes, *columns.values(), strict=True)
     ]
 
 
@@ -271,14 +270,12 @@ def _by_place(values: Sequence[Number], keys: Sequence[int]) -> list[Number]:
     return [of[key] for key in keys]
 
 
-def _ask(document: AskDocument, batch: Batch) -> Ask:
+def _ask(document: AskDocument) -> Ask:
     return Ask(
         Role(document.source),
         Op(document.op),
         Target(Kind(document.kind), document.name, document.port),
         container=document.container,
-        protocol=Protocol(batch.protocol) if batch.protocol else None,
-        family=Family(batch.family) if batch.family else None,
         # Never called: the observations say it. It tells apart what expected
         # different things, and is otherwise the same.
         expect=lambda _scene, _probe: (),
@@ -290,9 +287,11 @@ def _ask(document: AskDocument, batch: Batch) -> Ask:
 
 
 def _probes(
-    ask: Ask, ends: Iterable[tuple[int, int]], places: Sequence[str]
+    ask: Ask, batch: Batch, ends: Iterable[tuple[int, int]], places: Sequence[str]
 ) -> Iterator[Probe]:
     kind, name, port = ask.to.kind, ask.to.name, ask.to.port
+    protocol = Protocol(batch.protocol) if batch.protocol else None
+    family = Family(batch.family) if batch.family else None
     actors = [Actor(ask.source, place, ask.container) for place in places]
     if kind is Kind.DNS_SERVER:
         targets = [Target(kind, place, port) for place in places]
@@ -300,5 +299,4 @@ def _probes(
         targets = [Target(kind, name, port, place) for place in places]
     for row, (source, target) in enumerate(ends):
         number = row % ask.count
-        ends_of = actors[source], targets[target]
-        yield Probe(ask, *ends_of, ask.protocol, ask.family, number)
+        yield Probe(ask, actors[source], targets[target], protocol, family, number)

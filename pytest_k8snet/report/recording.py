@@ -108,15 +108,16 @@ def read(text: str) -> Recording:
             f"schema version {version}, but should be at most {SCHEMA_VERSION}: "
             "a newer pytest-k8snet wrote it"
         )
-    while version != SCHEMA_VERSION:
-        made = UPGRADES[version](made)
-        version = made["schema_version"]
     try:
+        while made["schema_version"] != SCHEMA_VERSION:
+            made = UPGRADES[made["schema_version"]](made)
         return recorded(Report.model_validate(made))
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
         raise Unreadable(f"not as its schema says: {where}: {first['msg']}") from None
+    except (LookupError, TypeError, ValueError) as error:
+        raise Unreadable(f"not as its schema says: {error!r}") from None
 
 
 def recorded(report: Report) -> Recording:

@@ -137,7 +137,7 @@ def findings_text(findings: Sequence[Finding]) -> str:
     """Say why things fail: the finding that explains most first."""
     out = ""
     for one in findings[:MOST_LISTED]:
-        out += f"\nfinding: {one.sentence} ({finding_label(one)})\n"
+        out += f"\nfinding: {one.sentence} {finding_label(one)}".rstrip() + "\n"
         out += "".join(f"  {line}\n" for line in one.evidence)
         out += f"  next: {one.next}\n" if one.next else ""
         out += f"  see: {one.link}\n" if one.link else ""
