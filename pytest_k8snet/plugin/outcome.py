@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -95,7 +96,7 @@ def record(run: Run) -> Recording:
     """Give what the report says of a run."""
     from pytest_k8snet.report.compare import baseline_document, compare  # noqa: PLC0415
     from pytest_k8snet.report.document import document  # noqa: PLC0415
-    from pytest_k8snet.report.recording import recorded  # noqa: PLC0415
+    from pytest_k8snet.report.recording import Recording  # noqa: PLC0415
     from pytest_k8snet.report.schema import (  # noqa: PLC0415
         DeviationDocument,
         FindingDocument,
@@ -128,10 +129,11 @@ def record(run: Run) -> Recording:
             for use in uses
         ],
     }
+    # What reading the document would give, without a second copy of all that was seen.
+    found = Recording(made, tuple(sorted(results, key=lambda r: r.check.id)))
     if run.gate.baseline is not None:
-        compared = compare(run.gate.baseline, recorded(made))
-        more["baseline"] = baseline_document(compared)
-    return recorded(made.model_copy(update=more))
+        more["baseline"] = baseline_document(compare(run.gate.baseline, found))
+    return replace(found, report=made.model_copy(update=more))
 
 
 def write_files(run: Run, recording: Recording) -> None:
@@ -179,7 +181,7 @@ def summarize(run: Run, reporter: pytest.TerminalReporter) -> None:
         run.results,
         figures(run),
         problems=run.lab.problems,
-        findings=run.findings,
+        findings=run.recording.report.findings if run.recording else run.findings,
         width=reporter._tw.fullwidth,  # noqa: SLF001 - no public way to ask
         colour=reporter.hasmarkup,
     )

@@ -22,8 +22,10 @@ if TYPE_CHECKING:
     from pytest_k8snet.manifests import LabSpec
     from pytest_k8snet.model import ClusterFacts
     from pytest_k8snet.plan import Plan
-    from pytest_k8snet.report.schema import BaselineDocument
+    from pytest_k8snet.report.schema import BaselineDocument, FindingDocument
     from pytest_k8snet.result import Result
+
+    Findings = Sequence[Finding] | Sequence[FindingDocument]
 
 MOST_NAMED = 4
 MOST_LISTED = 12
@@ -50,7 +52,7 @@ def summary(
     figures: Mapping[str, Any],
     *,
     problems: Mapping[str, str],
-    findings: Sequence[Finding] = (),
+    findings: Findings = (),
     width: int = 80,
     colour: bool = False,
 ) -> str:
@@ -133,7 +135,7 @@ def _inconclusive(results: Sequence[Result], problems: Mapping[str, str]) -> str
     return out + ("\n" if out else "")
 
 
-def findings_text(findings: Sequence[Finding]) -> str:
+def findings_text(findings: Findings) -> str:
     """Say why things fail: the finding that explains most first."""
     out = ""
     for one in findings[:MOST_LISTED]:
