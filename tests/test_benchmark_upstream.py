@@ -47,6 +47,19 @@ def test_what_no_rule_covers_has_a_reason(covered: coverage.Covered) -> None:
     assert len(covered.rules) == len(set(covered.rules))
 
 
+def test_the_rules_of_the_table_are_what_is_selected(pytester: pytest.Pytester) -> None:
+    select = coverage.selection(TABLE)
+
+    said = pytester.runpytest_inprocess(
+        "--collect-only", "-q", "--k8s-context=none", f"-k={select}"
+    )
+
+    found = {re.sub(r".*\[|\]", "", line) for line in said.outlines if "[" in line}
+    for rule in {rule for covered in TABLE for rule in covered.rules}:
+        assert any(check.startswith(rule) for check in found)
+    assert not any(check.startswith(("NP-", "LOCALHOST-TCP")) for check in found)
+
+
 def test_what_is_built_is_the_kubernetes_of_the_clusters() -> None:
     text = (programs.E2E.folder / "go.mod").read_text(encoding="utf-8")
 
@@ -118,16 +131,20 @@ GREEN = ours(10.0, DNS_SERVICE=["pass"], DNS_SRV=["pass", "not-applicable"])
 
 
 def compared(mine: dict[str, Any] = GREEN, **runs: UpstreamRun) -> dict[str, Any]:
-    return comparison.compare([DNS, API], COVERED, [mine], runs)
+    return comparison.compare([DNS, API], COVERED, {"suite": [mine]}, runs)
 
 
 def test_the_ratio_is_of_whole_runs() -> None:
     slow = {**GREEN, "wall": 20.0}
     runs = {"serial": upstream(dns="pass", api="pass")}
 
-    document = comparison.compare([DNS, API], COVERED, [GREEN, slow], runs)
+    mine = {"suite": [GREEN, slow], "part": [GREEN]}
 
-    assert document["ratios"]["serial"] == {"min": 5.0, "median": 7.5, "max": 10.0}
+    document = comparison.compare([DNS, API], COVERED, mine, runs)
+
+    ratios = document["ratios"]["serial"]
+    assert ratios["suite"] == {"min": 5.0, "median": 7.5, "max": 10.0}
+    assert ratios["part"] == {"min": 10.0, "median": 10.0, "max": 10.0}
     assert document["upstream"]["serial"]["results"] == {"pass": 2}
 
 
@@ -191,7 +208,7 @@ def test_a_test_without_rules_is_listed_as_uncovered() -> None:
 def test_a_test_that_the_table_lacks_or_has_too_much_is_listed() -> None:
     new = "[sig-network] News [Conformance]"
 
-    document = comparison.compare([DNS, new], COVERED, [GREEN], {})
+    document = comparison.compare([DNS, new], COVERED, {"suite": [GREEN]}, {})
 
     assert document["unaccounted"] == sorted([API, new])
 
@@ -200,7 +217,7 @@ def test_what_was_not_run_yet_is_left_out() -> None:
     document = compared()
 
     assert document["upstream"] == document["ratios"] == {}
-    assert document["ours"]["figures"]["wall"]["median"] == 10.0
+    assert document["ours"]["suite"]["figures"]["wall"]["median"] == 10.0
     assert "disagreements: none" in comparison.table(document)
 
 
@@ -209,7 +226,9 @@ def test_the_table_shows_each_test_with_both_verdicts() -> None:
 
     text = comparison.table(document)
 
-    assert re.search(r"serial +100\.0 +10\.0 10\.0 10\.0 +1 fail, 1 pass", text)
+    assert re.search(r"1 x ours, suite +10\.0 +10\.0 +10\.0  3 pass\n", text)
+    assert re.search(r"1 x upstream, serial +100\.0 +1 fail, 1 pass\n", text)
+    assert re.search(r"serial / suite +10\.0 +10\.0 +10\.0\n", text)
     assert re.search(r"fail +2\.0 +pass +DNS does: DNS-SERVICE DNS-SRV", text)
     assert "covered by no rule: 1\n  API works: API objects only" in text
     assert "disagreements: DNS does" in text

@@ -25,7 +25,7 @@ PROBLEMS = ("disagreements", "not shown", "unaccounted")
 def compare(
     names: Collection[str],
     table: Sequence[Covered],
-    ours: Sequence[dict[str, Any]],
+    ours: Mapping[str, Sequence[dict[str, Any]]],
     upstream: Mapping[str, UpstreamRun],
 ) -> dict[str, Any]:
     """Compare, as far as it was run.
@@ -33,21 +33,24 @@ def compare(
     Args:
         names: of the tests that upstream counts as network conformance.
         table: which rules cover which of them.
-        ours: runs of the suite, as ``suite.run_once`` gives them; at least one.
-        upstream: upstream's runs, by what they are called.
+        ours: runs of our suite, as ``suite.run_once`` gives them, by what was run;
+            at least one of each.
+        upstream: upstream's runs, by how they were run.
 
     """
     words: dict[str, set[str]] = {}
-    for run in ours:
-        for rule, said in run["rules"].items():
+    for one in (run for runs in ours.values() for run in runs):
+        for rule, said in one["rules"].items():
             words.setdefault(rule, set()).update(said)
     tests = [one_test(covered, words, upstream) for covered in table]
-    walls = [run["wall"] for run in ours]
     return {
-        "ours": summarize(list(ours)),
+        "ours": {what: summarize(list(runs)) for what, runs in ours.items()},
         "upstream": {kind: of_run(run, names) for kind, run in upstream.items()},
         "ratios": {
-            kind: spread([run.wall / wall for wall in walls])
+            kind: {
+                what: spread([run.wall / mine["wall"] for mine in runs])
+                for what, runs in ours.items()
+            }
             for kind, run in upstream.items()
         },
         "tests": tests,
@@ -116,17 +119,18 @@ def of_run(run: UpstreamRun, names: Collection[str]) -> dict[str, Any]:
 def table(document: Mapping[str, Any]) -> str:
     """Write the comparison as text."""
     kinds = list(document["upstream"])
-    mine = document["ours"]
-    wall = mine["figures"]["wall"]
-    lines = [f"{'':16} {'seconds':>20}  {'times ours':>18}  results"]
-    seconds = f"{wall['min']:.1f} {wall['median']:.1f} {wall['max']:.1f}"
-    lines += [f"{'ours':16} {seconds:>20}  {'':18}  {_counts(mine['results'])}"]
-    for kind in kinds:
-        run, ratio = document["upstream"][kind], document["ratios"][kind]
-        times = f"{ratio['min']:.1f} {ratio['median']:.1f} {ratio['max']:.1f}"
-        found = f"{run['wall']:>20.1f}  {times:>18}  {_counts(run['results'])}"
-        lines.append(f"{kind:16} {found}")
-    lines += [f"(minimum, median and maximum of {mine['runs']} runs of ours)", ""]
+    lines = [f"{'seconds':34}{'min':>8}{'median':>8}{'max':>8}  results"]
+    for what, mine in document["ours"].items():
+        title = f"{mine['runs']} x ours, {what}"
+        found = f"{_three(mine['figures']['wall'])}  {_counts(mine['results'])}"
+        lines.append(f"{title:34}{found}")
+    for kind, run in document["upstream"].items():
+        title = f"1 x upstream, {kind}"
+        lines.append(f"{title:34}{run['wall']:16.1f}{'':8}  {_counts(run['results'])}")
+    lines += ["", f"{'upstream / ours':34}{'min':>8}{'median':>8}{'max':>8}"]
+    for kind, ratios in document["ratios"].items():
+        lines += [f"{f'{kind} / {w}':34}{_three(ratio)}" for w, ratio in ratios.items()]
+    lines.append("")
     heads = "".join(f"{kind:>15}" for kind in kinds)
     lines.append(f"{heads}  {'ours':14} test of upstream: rules of ours")
     lines += [_line(test, kinds) for test in document["tests"]]
@@ -154,6 +158,10 @@ def _line(test: Mapping[str, Any], kinds: Sequence[str]) -> str:
     )
     rules = " ".join(test["rules"]) or "-"
     return f"{cells}  {test['ours']:14} {short(test['name'])}: {rules}"
+
+
+def _three(spread: Mapping[str, float]) -> str:
+    return "".join(f"{spread[name]:8.1f}" for name in ("min", "median", "max"))
 
 
 def _counts(results: Mapping[str, int]) -> str:

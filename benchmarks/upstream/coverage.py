@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 FILE = Path(__file__).with_name("coverage.toml")
 
@@ -24,6 +28,11 @@ class Covered(BaseModel):
     name: str
     rules: tuple[str, ...] = ()
     left: str = ""
+
+
+def selection(table: Iterable[Covered]) -> str:
+    """Write the rules in the table as pytest's ``-k`` takes them, by how they begin."""
+    return " or ".join(sorted({f"[{rule}" for test in table for rule in test.rules}))
 
 
 def load(file: Path = FILE) -> tuple[Covered, ...]:
