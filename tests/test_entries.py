@@ -6,10 +6,12 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from faults.edge import EDGE_FAULTS
 from scenes import facts, services_of_rules, spec
 
 from pytest_k8snet import entries, manifests
-from pytest_k8snet.model import EntryState, Kind, Protocol
+from pytest_k8snet.model import EntryState, Feature, Kind, Protocol
+from pytest_k8snet.rules import RULES
 from pytest_k8snet.rules.entry import GATE, PLAIN, PROMISED, SECURE
 from pytest_k8snet.rules.load_balancer import BALANCED, FOR_OTHERS, FOR_OUTSIDE
 
@@ -17,6 +19,13 @@ Json = dict[str, Any]
 CLUSTER = facts(3, ingress_class="web", gateway_class="gw", gateway_ports=(8000, 8443))
 SPEC = spec()
 NAMESPACE = "k8snet-r1-server"
+
+
+def test_every_rule_of_what_leads_in_is_seen_red_on_a_cluster() -> None:
+    feature = {Feature.LOAD_BALANCER, Feature.INGRESS, Feature.GATEWAY}
+    seen_red = {rule for fault in EDGE_FAULTS for rule in fault.red}
+
+    assert seen_red == {rule.id for rule in RULES if rule.needs & feature}
 
 
 def test_every_site_has_a_name_and_a_host_of_its_own() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import re
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +19,7 @@ NAME = "k8snet-tester"
 RBAC = "/apis/rbac.authorization.k8s.io/v1"
 ACCOUNTS = "/api/v1/namespaces/default/serviceaccounts"
 GROUP = "rbac.authorization.k8s.io"
+ROLE_LINE = re.compile(r"apiVersion:|kind:|metadata:|rules:|[ -]")
 
 
 @contextmanager
@@ -57,3 +60,13 @@ def kubeconfig_for(
     finally:
         for path, _ in made:
             site.api.delete(f"{path}/{NAME}")
+
+
+def rules_in(output: str) -> list[dict[str, Any]]:
+    """Read the rules of the ClusterRole that a plan prints."""
+    text = output.partition("permissions (")[2].partition("\n")[2]
+    lines = itertools.takewhile(ROLE_LINE.match, text.splitlines())
+    role = yaml.safe_load("\n".join(lines))
+    assert role["kind"] == "ClusterRole"
+    rules: list[dict[str, Any]] = role["rules"]
+    return rules

@@ -1,14 +1,13 @@
-"""Clusters with other pod networks, and with ways into them, do what they claim."""
+"""Clusters with other pod networks do what they claim."""
 
 from __future__ import annotations
 
 import json
-from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 from faults.objects import everything_denied
-from faults.site import output, wait_until
+from faults.site import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,11 +19,6 @@ if TYPE_CHECKING:
     OtherCluster = Callable[[str], AbstractContextManager[Suite]]
 
 pytestmark = pytest.mark.cluster
-
-HOST = "dns.example.test"
-METRICS = {"name": "kube-dns", "port": 9153}
-"""What there is in every cluster that speaks HTTP: the cluster DNS's own numbers."""
-
 
 FLANNEL = {"POD-FULL-SIZE", "POD-TO-HOST-NETWORK"}
 CILIUM = {
@@ -76,92 +70,6 @@ def deviating(run: SuiteRun, plugin: str, features: set[str]) -> set[str]:
     assert set(run.words.values()) <= expected, run.output
     checks = run.report.checks
     return {check.rule for check in checks if check.result == "known-deviation"}
-
-
-def test_what_leads_into_a_cluster_leads_to_its_services(
-    other_cluster: OtherCluster,
-) -> None:
-    with other_cluster("edge.yaml") as suite:
-        addresses = load_balancer(suite.site)
-        publish(suite.site)
-        for address in addresses:
-            for host in (HOST, f"gw.{HOST}"):
-                leads = partial(serves, suite.site, address, host)
-                wait_until(leads, f"{address} leads to {host}", 20)
-            assert not serves(suite.site, address, "unknown.example.test")
-        run = suite.run()
-
-    assert len(addresses) == 2
-    assert run.green, run.output
-    assert run.report
-    claimed = {"Gateway", "Ingress", "LoadBalancer"}
-    assert claimed <= set(run.report.environment.features)
-
-
-def load_balancer(site: Site) -> list[str]:
-    """Wait until the controller's Service has an address of each IP family."""
-    path = "/api/v1/namespaces/traefik/services/traefik"
-    found: list[str] = []
-
-    def there() -> bool:
-        status = site.api.get(path)["status"]["loadBalancer"]
-        found[:] = [entry["ip"] for entry in status.get("ingress", ())]
-        return len(found) > 1
-
-    wait_until(there, "the Service has its addresses", 20)
-    return found
-
-
-def publish(site: Site) -> None:
-    """Publish the cluster DNS's numbers, by an Ingress and by an HTTPRoute."""
-    backend = {"service": {"name": METRICS["name"], "port": {"number": 9153}}}
-    path = {"path": "/metrics", "pathType": "Exact", "backend": backend}
-    routes: dict[str, dict[str, Any]] = {
-        "networking.k8s.io/v1 Ingress": {
-            "ingressClassName": "traefik",
-            "rules": [{"host": HOST, "http": {"paths": [path]}}],
-        },
-        "gateway.networking.k8s.io/v1 Gateway": {
-            "gatewayClassName": "traefik",
-            "listeners": [{"name": "http", "protocol": "HTTP", "port": 8000}],
-        },
-        "gateway.networking.k8s.io/v1 HTTPRoute": {
-            "parentRefs": [{"name": "numbers"}],
-            "hostnames": [f"gw.{HOST}"],
-            "rules": [{"backendRefs": [METRICS]}],
-        },
-    }
-    for made, spec in routes.items():
-        version, kind = made.split()
-        plural = {"Ingress": "ingresses"}.get(kind, f"{kind.lower()}s")
-        site.api.create(
-            f"/apis/{version}/namespaces/kube-system/{plural}",
-            {
-                "apiVersion": version,
-                "kind": kind,
-                "metadata": {"name": "numbers"},
-                "spec": spec,
-            },
-        )
-
-
-FETCH = """
-import sys, urllib.request
-url, host = sys.argv[1:]
-asked = urllib.request.Request(url, headers={"Host": host})
-try:
-    print(urllib.request.urlopen(asked, timeout=2).read().decode())
-except OSError as error:
-    print(error)
-"""
-
-
-def serves(site: Site, address: str, host: str) -> bool:
-    """Whether an address leads to the cluster DNS's numbers from outside."""
-    place = f"[{address}]" if ":" in address else address
-    url = f"http://{place}/metrics"
-    said = output([*site.cluster.outside, "python3", "-c", FETCH, url, host])
-    return "coredns_" in said
 
 
 def dns_answers(site: Site) -> bool:

@@ -6,11 +6,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+import yaml
+from access import kubeconfig_for, rules_in
 from conftest import NAME, made
-from faults.edge import EDGE_FAULTS, EdgeFault
+from faults.edge import EDGE_FAULTS, EdgeFault, pool_exhausted
 from faults.fault import LACKING
 from shipped_suite import Suite
 
+from pytest_k8snet.localcluster import PROBE_IMAGE
 from pytest_k8snet.model import Feature, Word
 from pytest_k8snet.result import describe
 from pytest_k8snet.rules import RULES
@@ -48,11 +51,39 @@ def words(run: SuiteRun, word: Word) -> set[str]:
     return {check.rule for check in run.report.checks if check.result == word}
 
 
-def test_where_it_works_everything_passes(suite_there: Suite) -> None:
-    run = suite_there.run(*CHOSEN)
+def test_where_it_works_everything_passes_for_who_may_do_no_more_than_is_planned(
+    suite_there: Suite, tmp_path: Path
+) -> None:
+    planned = suite_there.run(*CHOSEN, "--k8snet-plan")
+    role = rules_in(planned.output)
+    with kubeconfig_for(suite_there.site, role, tmp_path) as file:
+        run = suite_there.run(*CHOSEN, f"--k8snet-kubeconfig={file}")
 
     assert words(run, Word.PASS) == EDGE_RULES, run.output
     assert run.green, run.output
+
+
+def test_what_is_found_and_gets_no_address_does_not_apply(
+    suite_there: Suite, tmp_path: Path
+) -> None:
+    # Under another name nobody knows what the cluster's file claims.
+    config = yaml.safe_load(suite_there.site.cluster.kubeconfig.read_text())
+    for context in config["contexts"]:
+        context["name"] = "somewhere"
+    file = tmp_path / "elsewhere"
+    file.write_text(yaml.safe_dump(config))
+    there = ("--k8s-context=somewhere", f"--k8snet-kubeconfig={file}")
+
+    with pool_exhausted(suite_there.site):
+        run = suite_there.run(
+            *("-k", "LOADBALANCER", f"--k8snet-image={PROBE_IMAGE}", *there)
+        )
+
+    rules = {rule for rule in EDGE_RULES if rule.startswith("LOADBALANCER")}
+    assert words(run, Word.NOT_APPLICABLE) == rules, run.output
+    assert run.report
+    for check in run.report.checks:
+        assert "nobody claims LoadBalancer (--k8snet-features)" in check.reason
 
 
 @pytest.mark.parametrize("fault", EDGE_FAULTS, ids=str)
@@ -74,6 +105,10 @@ def test_where_everything_is_healed_it_is_green(suite_there: Suite) -> None:
     run = suite_there.run()
 
     assert run.green, run.output
+    assert run.report
+    assert {"Gateway", "Ingress", "LoadBalancer"} <= set(
+        run.report.environment.features
+    )
 
 
 def test_where_nothing_leads_in_nothing_applies_and_says_why(suite: Suite) -> None:

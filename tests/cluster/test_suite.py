@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import itertools
-import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
-import yaml
-from access import kubeconfig_for
+from access import kubeconfig_for, rules_in
 from faults.ends import Ends
 from faults.fault import LEFT_OUT
 from faults.objects import tainted
@@ -26,8 +23,6 @@ if TYPE_CHECKING:
     OtherCluster = Callable[[str], AbstractContextManager[Suite]]
 
 pytestmark = pytest.mark.cluster
-
-ROLE_LINE = re.compile(r"apiVersion:|kind:|metadata:|rules:|[ -]")
 
 
 def pairs_of(run: SuiteRun, rule: str, site: Site) -> set[tuple[str, str]]:
@@ -184,13 +179,3 @@ def test_a_plan_touches_nothing_and_its_role_is_enough(
         run = suite.run(f"--k8snet-kubeconfig={file}")
 
     assert run.green, run.output
-
-
-def rules_in(output: str) -> list[dict[str, Any]]:
-    """Read the rules of the ClusterRole that a plan prints."""
-    text = output.partition("permissions (")[2].partition("\n")[2]
-    lines = itertools.takewhile(ROLE_LINE.match, text.splitlines())
-    role = yaml.safe_load("\n".join(lines))
-    assert role["kind"] == "ClusterRole"
-    rules: list[dict[str, Any]] = role["rules"]
-    return rules
