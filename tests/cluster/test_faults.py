@@ -46,7 +46,7 @@ def test_a_fault_is_seen_where_it_is_and_nowhere_else(
     assert run.exit_code == pytest.ExitCode.TESTS_FAILED
     for fault in faults:
         red = seen(fault, run.recording, suite.site)
-        sightings.append(Sighting(fault, red, run.seconds))
+        sightings.append(Sighting(fault, red, run.recording.report.figures.total))
 
 
 def test_a_cluster_whose_faults_are_healed_is_green(suite: Suite) -> None:

@@ -51,12 +51,12 @@ ROUNDS: tuple[Round, ...] = (
         pods.SECOND_ADDRESS,
         pods.HOSTS_FILE_CHANGED,
         pods.ADDRESS_FOREIGN,
-        objects.SELECTS_NOBODY,
+        objects.SELECTS_ANOTHER,
         objects.REFUSALS_SWALLOWED,
         objects.NETWORK_UNAVAILABLE,
         objects.DNS_ELSEWHERE,
     ),
-    (objects.AFFINITY_STUCK, objects.NAME_NOT_UPDATED),
+    (objects.ONE_BACKEND, objects.NAME_NOT_UPDATED),
 )
 """Few, because each is a run of the suite; in each, every rule has one reason to fail
 on any one Node."""

@@ -26,11 +26,11 @@ POLICIES_UNDONE = Fault(
     ),
 )
 
-SELECTS_NOBODY = Fault(
+SELECTS_ANOTHER = Fault(
     id="svc-selector-mismatch",
-    breaks="A Service selects no Pod.",
+    breaks="A Service selects another Pod than it should.",
     inject=objects.services_changed(
-        {"internal-local": {"selector": {"k8snet.io/rank": "none"}}}
+        {"internal-local": {"selector": {"k8snet.io/rank": "1"}}}
     ),
     red={"SERVICE-INTERNAL-LOCAL": everywhere},
     # Its control, that the Service answers where its backend is, does not hold.
@@ -68,11 +68,11 @@ WHAT_WAITS = (
     *("-k", "SERVICE-AFFINITY-TIMEOUT or DNS-UPDATE-TIME"),
 )
 
-AFFINITY_STUCK = Fault(
-    id="session-affinity-stuck",
-    breaks="A Service keeps its clients for hours, and not for a second.",
+ONE_BACKEND = Fault(
+    id="service-one-backend",
+    breaks="A Service sends everybody to one of its backends.",
     inject=objects.services_changed(
-        {"forgetful": {"sessionAffinityConfig": {"clientIP": {"timeoutSeconds": 9000}}}}
+        {"forgetful": {"selector": {"k8snet.io/rank": "0"}}}
     ),
     red={"SERVICE-AFFINITY-TIMEOUT": everywhere},
     args=WHAT_WAITS,
@@ -90,10 +90,10 @@ NAME_NOT_UPDATED = Fault(
 
 FAULTS = (
     POLICIES_UNDONE,
-    SELECTS_NOBODY,
+    SELECTS_ANOTHER,
     REFUSALS_SWALLOWED,
     NETWORK_UNAVAILABLE,
     DNS_ELSEWHERE,
-    AFFINITY_STUCK,
+    ONE_BACKEND,
     NAME_NOT_UPDATED,
 )
