@@ -40,6 +40,7 @@ ROUNDS: tuple[Round, ...] = (
         pods.NODE_ASKS_THE_CLUSTER,
         pods.ADDRESS_SHARED,
         objects.POLICIES_UNDONE,
+        objects.FIELDS_CHANGED,
     ),
     (
         network.OTHER_MTU,

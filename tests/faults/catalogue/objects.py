@@ -26,6 +26,36 @@ POLICIES_UNDONE = Fault(
     ),
 )
 
+FIELDS_CHANGED = Fault(
+    id="service-fields-changed",
+    breaks="Somebody gives Services other ports, another name or other conditions.",
+    inject=objects.services_changed(
+        {
+            "ready-only": {"publishNotReadyAddresses": True},
+            "headless-not-ready": {"publishNotReadyAddresses": False},
+            "elsewhere": {"externalName": "kube-dns.kube-system.svc.cluster.local"},
+            "two-protocols": {
+                "ports": [
+                    {"name": "main-tcp", "port": 80, "targetPort": 8080},
+                    {
+                        "name": "main-udp",
+                        "port": 80,
+                        "targetPort": 8080,
+                        "protocol": "UDP",
+                    },
+                ]
+            },
+        }
+    ),
+    red=each(
+        (
+            *("SERVICE-READY-ONLY", "SERVICE-TWO-PROTOCOLS"),
+            *("DNS-HEADLESS-NOT-READY", "DNS-EXTERNAL-NAME"),
+        ),
+        everywhere,
+    ),
+)
+
 SELECTS_ANOTHER = Fault(
     id="svc-selector-mismatch",
     breaks="A Service selects another Pod than it should.",
@@ -90,6 +120,7 @@ NAME_NOT_UPDATED = Fault(
 
 FAULTS = (
     POLICIES_UNDONE,
+    FIELDS_CHANGED,
     SELECTS_ANOTHER,
     REFUSALS_SWALLOWED,
     NETWORK_UNAVAILABLE,
