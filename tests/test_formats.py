@@ -28,7 +28,7 @@ from pytest_k8snet.report.markdown import (
 from pytest_k8snet.report.prometheus import prometheus
 from pytest_k8snet.report.recording import Recording, recorded
 from pytest_k8snet.report.schema import DeviationDocument, ShiftDocument
-from pytest_k8snet.report.terminal import baseline_text, findings_text
+from pytest_k8snet.report.terminal import baseline_text, findings_text, summary
 
 real_run = cache(real)
 SAMPLE = re.compile(r'(k8snet_\w+)(?:\{(?:\w+="[^"]*",?)*\})? [\d.e+-]+')
@@ -93,6 +93,22 @@ def test_the_terminal_says_why_and_what_to_do_next() -> None:
         "(node kernel, consistent: some-cause, or another-cause)\n"
         "  2 cells of 1 rules\n  next: look at b\n  see: https://example.org/1\n"
     )
+
+
+def test_what_a_finding_explains_is_not_listed_again() -> None:
+    run = real_run("worker2-cut-off")
+
+    said = summary(
+        run.results,
+        dict(run.report.figures),
+        problems={},
+        findings=run.report.findings,
+    )
+
+    assert said.count("\nfinding: ") == 1
+    assert "  red: 152 checks of " in said
+    assert "  reproduce: kubectl --context " in said
+    assert "\nfailed " not in said
 
 
 def test_what_no_cause_fits_is_not_labelled() -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from pytest_k8snet.diagnose.cause import Confidence, Finding, Place, Scope
+from pytest_k8snet.diagnose.cause import UNKNOWN, Confidence, Finding, Place, Scope
 from pytest_k8snet.diagnose.causes import CAUSES
 from pytest_k8snet.diagnose.matrix import matrix
 from pytest_k8snet.model import Family, Kind, Protocol
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pytest_k8snet.model import ClusterFacts
     from pytest_k8snet.result import Result
 
-__all__ = ["CAUSES", "Confidence", "Finding", "diagnose"]
+__all__ = ["CAUSES", "UNKNOWN", "Confidence", "Finding", "diagnose"]
 
 MOST_SHOWN = 3
 THINGS = frozenset({Kind.CLUSTER_IP, Kind.NODE_PORT, Kind.DNS_SERVER})
@@ -121,7 +121,7 @@ def _finding(fit: Fit, facts: ClusterFacts, also: tuple[str, ...]) -> Finding:
         evidence=_evidence(fit.explained, cause.shown_by),
         next=cause.next.format(**words),
         link=cause.link,
-        checks=_checks(fit.explained),
+        checks=_checks(fit.explained, cause.shown_by),
         also=also,
     )
 
@@ -142,13 +142,13 @@ def _words(place: Place, facts: ClusterFacts) -> dict[str, str]:
 def _unknown(bad: Sequence[Cell]) -> Finding:
     where = shape(c.seen for c in bad)
     return Finding(
-        cause="unknown",
-        layer="unknown",
+        cause=UNKNOWN,
+        layer=UNKNOWN,
         confidence=Confidence.CONSISTENT,
         sentence=f"No known cause fits what fails {where}.",
         evidence=_evidence(bad, ()),
         next="the reproduce lines below ask single cells again",
-        checks=_checks(bad),
+        checks=_checks(bad, ()),
     )
 
 
@@ -160,5 +160,6 @@ def _evidence(cells: Iterable[Cell], telling: Sequence[str]) -> tuple[str, ...]:
     return (f"{len(ordered)} cells of {len(first)} rules", *lines[:MOST_SHOWN])
 
 
-def _checks(cells: Iterable[Cell]) -> tuple[str, ...]:
-    return tuple(sorted({c.check for c in cells}))
+def _checks(cells: Iterable[Cell], telling: Sequence[str]) -> tuple[str, ...]:
+    ordered = sorted({(c.rule not in telling, c.check) for c in cells})
+    return tuple(check for _, check in ordered)

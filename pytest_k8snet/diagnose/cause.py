@@ -228,12 +228,16 @@ class Cause:
         return bool(cell.fails) and broken and place.concerns(cell)
 
 
+UNKNOWN = "unknown"
+"""Stands for the cause where none of them fits."""
+
+
 @dataclass(frozen=True)
 class Finding:
     """Why something fails.
 
     Attributes:
-        cause: an id of ``CAUSES``; "unknown" when none of them fits.
+        cause: an id of ``CAUSES``, or UNKNOWN.
         layer: the part of the cluster that is at fault.
         confidence: how sure it is.
         sentence: what is wrong, where.

@@ -6,6 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pytest_k8snet.diagnose import UNKNOWN
 from pytest_k8snet.model import Word
 from pytest_k8snet.report.areas import AREAS
 from pytest_k8snet.result import by_place
@@ -142,7 +143,7 @@ def problems(recording: Recording) -> list[Problem]:
 
 def finding_label(finding: FindingDocument | Finding) -> str:
     """Say of which layer a finding is, how sure it is, and what else it may be."""
-    if finding.cause == "unknown":
+    if finding.cause == UNKNOWN:
         return ""
     also = f", or {' or '.join(finding.also)}" if finding.also else ""
     return f"({finding.layer}, {finding.confidence}: {finding.cause}{also})"

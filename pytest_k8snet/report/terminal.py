@@ -5,6 +5,7 @@ from __future__ import annotations
 from io import StringIO
 from typing import TYPE_CHECKING, Any
 
+from pytest_k8snet.diagnose import UNKNOWN
 from pytest_k8snet.manifests import by_transport
 from pytest_k8snet.model import Word
 from pytest_k8snet.report.figures import (
@@ -58,8 +59,9 @@ def summary(
 ) -> str:
     """Write the table per area, then the failures by place, then the times."""
     out = _table(results, width, colour=colour)
-    out += findings_text(findings)
-    out += _failures(results)
+    out += findings_text(findings, results) + ("\n" if findings else "")
+    explained = {c for one in findings if one.cause != UNKNOWN for c in one.checks}
+    out += _failures([r for r in results if r.check.id not in explained])
     out += _inconclusive(results, problems)
     phases = ", ".join(f"{k} {v:.1f} s" for k, v in figures["phases"].items())
     out += (
@@ -135,17 +137,31 @@ def _inconclusive(results: Sequence[Result], problems: Mapping[str, str]) -> str
     return out + ("\n" if out else "")
 
 
-def findings_text(findings: Findings) -> str:
+def findings_text(findings: Findings, results: Sequence[Result] = ()) -> str:
     """Say why things fail: the finding that explains most first."""
+    failed = {r.check.id: r for r in results if r.word is Word.FAIL}
     out = ""
     for one in findings[:MOST_LISTED]:
         out += f"\nfinding: {one.sentence} {finding_label(one)}".rstrip() + "\n"
         out += "".join(f"  {line}\n" for line in one.evidence)
         out += f"  next: {one.next}\n" if one.next else ""
         out += f"  see: {one.link}\n" if one.link else ""
+        if one.cause != UNKNOWN:  # else they are listed by place
+            out += _explained([failed[c] for c in one.checks if c in failed])
     if (more := len(findings) - MOST_LISTED) > 0:
         out += f"... and {more} more findings\n"
     return out
+
+
+def _explained(failed: Sequence[Result]) -> str:
+    """Name the rules that one cause turned red, and a command that asks again."""
+    rules = list(dict.fromkeys(r.check.rule.id for r in failed))
+    if not rules:
+        return ""
+    more = f" and {len(rules) - MOST_LISTED} more" if len(rules) > MOST_LISTED else ""
+    out = f"  red: {len(failed)} checks of {', '.join(rules[:MOST_LISTED])}{more}\n"
+    reproduce = next((r.reproduce for r in failed if r.reproduce), "")
+    return out + (f"  reproduce: {reproduce}\n" if reproduce else "")
 
 
 def baseline_text(baseline: BaselineDocument) -> str:
