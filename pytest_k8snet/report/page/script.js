@@ -60,6 +60,3 @@ document.querySelectorAll(".heat").forEach(heat);
 filter();
 openTarget();
 addEventListener("hashchange", openTarget);
-addEventListener("beforeprint", () => {
-  for (const rule of document.querySelectorAll(".rule.fail")) rule.open = true;
-});
