@@ -55,6 +55,7 @@ def document(
     facts, nodes, packer = plan.facts, len(plan.facts.nodes), Packer()
     ordered = sorted(results, key=lambda r: r.check.id)
     rules = {r.check.rule.id: r.check.rule for r in ordered}
+    failed = {r.check.rule.id for r in ordered if r.word is Word.FAIL}
     return Report(
         started=datetime.fromtimestamp(started, UTC).isoformat(timespec="seconds"),
         suite=suite,
@@ -68,7 +69,9 @@ def document(
         figures=Figures(**figures),
         not_running=dict(sorted(problems.items())),
         results=dict(sorted(Counter(str(r.word) for r in results).items())),
-        rules=[rule_document(rules[name]) for name in sorted(rules)],
+        rules=[
+            rule_document(rules[name], failed=name in failed) for name in sorted(rules)
+        ],
         checks=[check_document(r, packer) for r in ordered],
         places=packer.places,
         texts=packer.texts,
@@ -105,15 +108,15 @@ def node_document(node: Node) -> NodeDocument:
     return NodeDocument(**vars(node))
 
 
-def rule_document(rule: Rule) -> RuleDocument:
-    """Describe a rule."""
+def rule_document(rule: Rule, *, failed: bool) -> RuleDocument:
+    """Describe a rule; of one that failed, also what usually breaks it."""
     return RuleDocument(
         id=rule.id,
         area=rule.mark,
         level=str(rule.level),
         requirement=rule.requirement,
         spec=rule.spec,
-        usually=rule.usually,
+        usually=rule.usually if failed else "",
     )
 
 

@@ -158,7 +158,7 @@ class RuleDocument(_Part):
     level: str
     requirement: str
     spec: str
-    usually: str = ""
+    usually: str = Field(default="", description="what breaks it, where it failed")
 
 
 class AskDocument(_Part):
