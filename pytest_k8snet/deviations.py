@@ -32,6 +32,7 @@ rule = "POD-TO-HOST-NETWORK"
 reason = "masqueraded, ticket NET-42"
 expires = 2027-03-31
 """
+MOST_NAMED = 4
 JUDGED = frozenset({Word.PASS, Word.FAIL, Word.KNOWN_DEVIATION})
 
 
@@ -90,9 +91,10 @@ class Use:
         """Say what the user has to know."""
         what = f"known deviation {self.entry.rule} ({self.entry.reason})"
         if self.state is State.EXPIRED:
-            still = f"{len(self.checks)} checks still need it" if self.checks else ""
-            needed = still or "nothing needed it in this run"
-            return f"{what} expired on {self.entry.expires}: {needed}"
+            named = ", ".join(self.checks[:MOST_NAMED])
+            more = ", ..." if len(self.checks) > MOST_NAMED else ""
+            who = f"{named}{more}" if named else "nothing in this run"
+            return f"{what} expired on {self.entry.expires}; still needed by {who}"
         if self.state is State.NOT_NEEDED:
             return f"{what} is no longer needed: what it excuses conforms"
         return f"{what}: {self.state}"

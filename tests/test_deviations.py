@@ -98,5 +98,5 @@ def test_entries_say_what_they_did() -> None:
     assert told[0].checks == (FAILED.check.id,)
     assert "is no longer needed" in str(told[1])
     assert str(told[2]).endswith(": not asked")
-    assert "expired on 2026-11-20: 1 checks still need it" in str(told[3])
-    assert "expired on 2026-11-20: nothing needed it in this run" in str(told[4])
+    assert f"expired on 2026-11-20; still needed by {FAILED.check.id}" in str(told[3])
+    assert "expired on 2026-11-20; still needed by nothing in this run" in str(told[4])

@@ -510,7 +510,7 @@ def test_a_known_deviation_is_not_red_until_it_expires(
     excused.assert_outcomes(xfailed=1, deselected=len(checks(RULES)) - 1)
     excused.stdout.fnmatch_lines(
         [
-            "k8snet: 1 known deviations: k8snet-deviations.toml",
+            "k8snet: known deviations: 1 in k8snet-deviations.toml",
             "*b is in repair (until 2999-12-31)",
         ]
     )

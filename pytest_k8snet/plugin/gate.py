@@ -76,7 +76,9 @@ class Gate:
             started = self.baseline.report.started
             lines.append(f"k8snet: red is only what got worse since {started}")
         if self.file:
-            lines.append(f"k8snet: {len(self.entries)} known deviations: {self.file}")
+            lines.append(
+                f"k8snet: known deviations: {len(self.entries)} in {self.file}"
+            )
         return lines
 
     def amended(self, result: Result) -> Result:
