@@ -15,13 +15,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 import yaml
+from faults.fault import LEFT_OUT
 
 from kind import recipe
 from kind.conftest import NAME
 from pytest_k8snet.localcluster import PROBE_IMAGE
-from pytest_k8snet.model import Feature
 from pytest_k8snet.report.schema import Report
-from pytest_k8snet.rules import RULES
 
 if TYPE_CHECKING:
     from kind.conftest import Done, Machine
@@ -31,8 +30,6 @@ pytestmark = pytest.mark.kind
 WORKFLOW = Path(__file__).parents[2] / ".github/workflows/ci.yml"
 PINNED = recipe.KIND.folder / "go.mod"
 NODES = ["control-plane", "worker", "worker2"]
-LEFT_OUT = {r.id for r in RULES if r.option or Feature.NETWORK_POLICY in r.needs}
-"""Rules that need what only the user can name, or a network plugin with policies."""
 
 
 def nodes_of(machine: Machine, name: str) -> list[str]:
