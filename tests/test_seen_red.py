@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 from faults import FAULTS, ROUNDS, Fault
-from faults.table import Sighting, read, render
+from faults.edge import EDGE_FAULTS
+from faults.table import Sighting, read, write
 
 from pytest_k8snet.model import Level, Rule
 from pytest_k8snet.rules import RULES
@@ -47,21 +48,31 @@ def test_the_faults_of_a_round_want_the_same_of_the_suite() -> None:
         assert len({fault.args for fault in faults}) == 1
 
 
-def test_the_table_names_the_faults_of_each_rule() -> None:
-    assert read(TABLE.read_text()) == {rule: faults_of(rule) for rule in IDS}
+def test_the_table_has_faults_with_the_rules_that_they_turn_red() -> None:
+    rows = {s.fault: set(s.red) for s in read(TABLE.read_text())}
+    wanted = {fault.id: set(fault.red) for fault in FAULTS}
+    wanted |= {fault.id: set(fault.red) for fault in EDGE_FAULTS}
+
+    assert rows.items() <= wanted.items(), "docs/seen-red.md says how to write it"
+    seen = set().union(*rows.values())
+    assert {rule.id for rule in RULES if rule.level is Level.MUST} <= seen
 
 
-def test_what_was_seen_is_read_as_it_was_written() -> None:
-    first, second, *_ = FAULTS
-    sightings = [
-        Sighting(first, {"POD-TO-POD": 4, "NODE-READY": 1}, 12.3),
-        Sighting(second, {"POD-TO-POD": 2}, 14.0),
-    ]
+def test_what_was_seen_is_put_beside_what_was_seen_before(tmp_path: Path) -> None:
+    first = Sighting("one-fault", "This.", 12, {"POD-TO-POD": 4, "NODE-READY": 1})
+    second = Sighting("two-faults", "That.", 9, {"POD-TO-POD": 2})
+    again = Sighting("one-fault", "This.", 13, {"POD-TO-POD": 3})
+    file = tmp_path / "table.md"
+    known = {first.fault, second.fault}
 
-    text = render(sightings)
-    found = read(text)
+    write(file, [first], known)
+    assert read(file.read_text()) == [first]
+    write(file, [second], known)
+    assert read(file.read_text()) == [first, second]
+    write(file, [again], known)
 
-    assert found["POD-TO-POD"] == {first.id, second.id}
-    assert found["NODE-READY"] == {first.id}
-    assert found["NP-SELF"] == set()
-    assert f"| `{first}` | {first.breaks} | 2 | 5 | 12 |" in text
+    assert read(file.read_text()) == [again, second]
+    assert "| POD-TO-POD | MUST | one-fault 3, two-faults 2 |" in file.read_text()
+    assert "| NODE-READY | MUST | never |" in file.read_text()
+    write(file, [], {second.fault})
+    assert read(file.read_text()) == [second]

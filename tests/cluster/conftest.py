@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from faults import Site
+from faults import FAULTS, Site
+from faults.edge import EDGE_FAULTS
+from faults.table import Sighting, write
 from interruptible import ctrl_c_counts  # noqa: F401 - for every test
 from shipped_suite import Suite
 
@@ -101,3 +103,13 @@ def other_cluster(
             yield Suite(site, tmp_path)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def sightings() -> Iterator[list[Sighting]]:
+    """What is seen of the faults; put into the table that $SEEN_RED names."""
+    found: list[Sighting] = []
+    yield found
+    if file := os.environ.get("SEEN_RED"):
+        known = {fault.id for fault in FAULTS} | {fault.id for fault in EDGE_FAULTS}
+        write(Path(file), found, known)

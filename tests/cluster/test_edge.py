@@ -9,8 +9,11 @@ import pytest
 import yaml
 from access import kubeconfig_for, rules_in
 from conftest import NAME, made
+from faults import seen
 from faults.edge import EDGE_FAULTS, EdgeFault, pool_exhausted
+from faults.ends import everywhere
 from faults.fault import LACKING
+from faults.table import Sighting
 from shipped_suite import Suite
 
 from pytest_k8snet.localcluster import PROBE_IMAGE
@@ -87,7 +90,9 @@ def test_what_is_found_and_gets_no_address_does_not_apply(
 
 
 @pytest.mark.parametrize("fault", EDGE_FAULTS, ids=str)
-def test_what_is_wrong_is_seen(fault: EdgeFault, suite_there: Suite) -> None:
+def test_what_is_wrong_is_seen(
+    fault: EdgeFault, suite_there: Suite, sightings: list[Sighting]
+) -> None:
     with fault.inject(suite_there.site):
         run = suite_there.run(*CHOSEN, *fault.arguments, PYTHONPATH=PLUGINS)
 
@@ -99,6 +104,9 @@ def test_what_is_wrong_is_seen(fault: EdgeFault, suite_there: Suite) -> None:
             cells = run.recording.cells[check.id]
             details = [describe(cell.shown) for cell in cells if not cell.conforms]
             assert any(fault.red[check.rule] in one for one in details), details
+    red = seen(dict.fromkeys(fault.red, everywhere), run.recording, suite_there.site)
+    seconds = round(run.recording.report.figures.total)
+    sightings.append(Sighting(fault.id, fault.breaks, seconds, red))
 
 
 def test_where_everything_is_healed_it_is_green(suite_there: Suite) -> None:

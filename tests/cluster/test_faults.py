@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from faults import FAULTS, ROUNDS, Round, injected, seen, surprises
-from faults.table import Sighting, render
+from faults import ROUNDS, Round, injected, seen, surprises
+from faults.table import Sighting
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from shipped_suite import Suite
 
 pytestmark = pytest.mark.cluster
@@ -20,15 +16,6 @@ pytestmark = pytest.mark.cluster
 
 def names(faults: Round) -> str:
     return "+".join(map(str, faults))
-
-
-@pytest.fixture(scope="module")
-def sightings() -> Iterator[list[Sighting]]:
-    """What was seen of every fault; written to $SEEN_RED when that is all of them."""
-    found: list[Sighting] = []
-    yield found
-    if (file := os.environ.get("SEEN_RED")) and len(found) == len(FAULTS):
-        Path(file).write_text(render(found))
 
 
 @pytest.mark.parametrize("faults", ROUNDS, ids=names)
@@ -44,9 +31,10 @@ def test_a_fault_is_seen_where_it_is_and_nowhere_else(
     found = surprises(faults, run.recording, suite.site)
     assert not found, "\n".join(found)
     assert run.exit_code == pytest.ExitCode.TESTS_FAILED
+    seconds = round(run.recording.report.figures.total)
     for fault in faults:
-        red = seen(fault, run.recording, suite.site)
-        sightings.append(Sighting(fault, red, run.recording.report.figures.total))
+        red = seen(fault.red, run.recording, suite.site)
+        sightings.append(Sighting(fault.id, fault.breaks, seconds, red))
 
 
 def test_a_cluster_whose_faults_are_healed_is_green(suite: Suite) -> None:

@@ -50,6 +50,10 @@ class EdgeFault:
     def __str__(self) -> str:
         return self.id
 
+    @property
+    def breaks(self) -> str:
+        return f"On edge.yaml: {self.id.replace('-', ' ')}."
+
 
 def encoded(text: str) -> str:
     return base64.b64encode(text.encode()).decode()

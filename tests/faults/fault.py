@@ -137,13 +137,13 @@ def _of_check(
                 yield f"{check.id}: unexpected: {end} {word}"
 
 
-def seen(fault: Fault, recording: Recording, site: Site) -> dict[str, int]:
-    """Count the cells in which a fault turned each rule red."""
+def seen(red: Mapping[str, Cells], recording: Recording, site: Site) -> dict[str, int]:
+    """Count the cells in which each rule that is to be red is."""
     counts: dict[str, int] = {}
     for check in recording.report.checks:
-        red = fault.red.get(check.rule)
-        if red and check.result == Word.FAIL:
+        cells = red.get(check.rule)
+        if cells and check.result == Word.FAIL:
             failed = [c for c in recording.cells[check.id] if c.conforms is False]
-            found = sum(red(Ends.of(c, site, check.family)) for c in failed)
+            found = sum(cells(Ends.of(c, site, check.family)) for c in failed)
             counts[check.rule] = counts.get(check.rule, 0) + found
     return {rule: count for rule, count in sorted(counts.items()) if count}
