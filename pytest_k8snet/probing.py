@@ -46,6 +46,10 @@ PAUSE = 0.1
 PROGRESS = 0.05
 """What part of the cells has to settle to count: chance alone settles one or two."""
 
+STALE = 6.0
+"""Seconds for which a name server may repeat what it said too early: by default CoreDNS
+keeps its answers for 5 s."""
+
 ECHO = ["python3", "-c", "import sys; print('k8snet'); sys.exit(3)"]
 
 
@@ -185,7 +189,8 @@ class Prober:
 
         Args:
             wanted: probes, each with when it is as wanted.
-            patience: seconds without any improvement after which to go on.
+            patience: seconds without any improvement after which to go on; STALE
+                while a name server says something else.
 
         Returns:
             (seconds it took, observations of what is not as wanted).
@@ -206,7 +211,9 @@ class Prober:
                 continue
             if all(self.is_cut_off(last[probe]) for probe in pending):
                 break
-            if time.monotonic() - improved > patience or self._closed.is_set():
+            stale = any(_may_be_stale(last[probe]) for probe in pending)
+            waited = max(patience, STALE) if stale else patience
+            if time.monotonic() - improved > waited or self._closed.is_set():
                 break
         missing = [last[probe] for probe in pending]
         return time.monotonic() - started, missing
@@ -317,6 +324,12 @@ class Prober:
                 if (given_up and not spoilt.get(probe)) or self._closed.is_set():
                     del pending[probe]
         return [last[p] for p in probes]
+
+
+def _may_be_stale(seen: Observation) -> bool:
+    """Whether a name server answered, with something else than is wanted."""
+    said = seen.outcome in {Outcome.ANSWERED, Outcome.NAME_NOT_FOUND}
+    return said and seen.probe.ask.op in {Op.DNS, Op.LOOKUP}
 
 
 def _ends(probe: Probe) -> Ends:

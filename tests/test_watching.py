@@ -8,8 +8,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from scenes import facts
+from scenes import facts, plan_of
 
+from pytest_k8snet import probing
 from pytest_k8snet.model import (
     Actor,
     Ask,
@@ -26,6 +27,7 @@ from pytest_k8snet.model import (
 )
 from pytest_k8snet.probing import Prober
 from pytest_k8snet.result import excused
+from pytest_k8snet.schedule import gate
 from pytest_k8snet.verdict import is_connected
 
 if TYPE_CHECKING:
@@ -172,6 +174,35 @@ def test_an_attempt_that_a_starved_machine_spoilt_is_made_again() -> None:
 
     assert seen.outcome is Outcome.TIMED_OUT
     assert prober.asked == [dead, dead]
+
+
+@pytest.mark.parametrize("stale", [Outcome.NAME_NOT_FOUND, Outcome.ANSWERED])
+def test_what_a_name_server_said_too_early_is_waited_out(
+    stale: Outcome, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(probing, "STALE", 60.0)
+    question = replace(HEALTHY, ask=Ask(Role.CLIENT, Op.DNS, timeout="poll"))
+    outcomes = iter([stale, stale, Outcome.CONNECTED])
+
+    class Caching(Scripted):
+        def ask(self, probes: Iterable[Probe]) -> dict[Probe, Future[Observation]]:
+            answer: Future[Observation] = Future()
+            answer.set_result(Observation(*probes, next(outcomes)))
+            return {question: answer}
+
+    prober = Caching()
+
+    _, missing = prober.until_settled({question: is_connected}, patience=0.0)
+    prober.close()
+
+    assert missing == []
+
+
+def test_nobody_asks_for_the_names_of_addresses_too_early() -> None:
+    early = gate(plan_of(facts(2)).checks)
+
+    assert any(probe.ask.op is Op.DNS for probe in early)
+    assert not any(dict(probe.ask.settings).get("reverse") for probe in early)
 
 
 def test_who_is_stopped_waits_for_nothing_any_more() -> None:
