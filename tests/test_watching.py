@@ -187,8 +187,8 @@ def test_what_a_name_server_said_too_early_is_waited_out(
     class Caching(Scripted):
         def ask(self, probes: Iterable[Probe]) -> dict[Probe, Future[Observation]]:
             answer: Future[Observation] = Future()
-            answer.set_result(Observation(*probes, next(outcomes)))
-            return {question: answer}
+            answer.set_result(Observation(question, next(outcomes)))
+            return dict.fromkeys(probes, answer)
 
     prober = Caching()
 
