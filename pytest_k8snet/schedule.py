@@ -50,9 +50,7 @@ def gate(
                 wanted[_polled(probe)] = as_asked
             elif probe.ask.op is Op.CONNECT and probe.target.kind is not Kind.LOOPBACK:
                 wanted[_polled(probe)] = is_connected
-            # As kubeadm sets it up, CoreDNS keeps the names of addresses for as long
-            # as their TTL says: an answer that came too early would stay.
-            elif probe.ask.op in {Op.DNS, Op.LOOKUP} and not _is_reverse(probe):
+            elif probe.ask.op in {Op.DNS, Op.LOOKUP}:
                 wanted[_polled(probe)] = includes
     return wanted
 
@@ -60,10 +58,6 @@ def gate(
 def asked(plan: CheckPlan) -> list[Probe]:
     """Give every probe of a check that is asked once, its controls' included."""
     return [*plan.probes, *(p for _, probes in plan.controls for p in probes)]
-
-
-def _is_reverse(probe: Probe) -> bool:
-    return bool(dict(probe.ask.settings).get("reverse"))
 
 
 def _polled(probe: Probe) -> Probe:

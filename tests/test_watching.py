@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from scenes import facts, plan_of
+from scenes import facts
 
 from pytest_k8snet import probing
 from pytest_k8snet.model import (
@@ -27,7 +27,6 @@ from pytest_k8snet.model import (
 )
 from pytest_k8snet.probing import Prober
 from pytest_k8snet.result import excused
-from pytest_k8snet.schedule import gate
 from pytest_k8snet.verdict import is_connected
 
 if TYPE_CHECKING:
@@ -196,13 +195,6 @@ def test_what_a_name_server_said_too_early_is_waited_out(
     prober.close()
 
     assert missing == []
-
-
-def test_nobody_asks_for_the_names_of_addresses_too_early() -> None:
-    early = gate(plan_of(facts(2)).checks)
-
-    assert any(probe.ask.op is Op.DNS for probe in early)
-    assert not any(dict(probe.ask.settings).get("reverse") for probe in early)
 
 
 def test_who_is_stopped_waits_for_nothing_any_more() -> None:
