@@ -15,6 +15,7 @@ from pytest_k8snet.verdict import (
     as_asked,
     includes,
     is_connected,
+    is_resolved,
 )
 from pytest_k8snet.wire import entry_key
 
@@ -50,6 +51,8 @@ def gate(
                 wanted[_polled(probe)] = as_asked
             elif probe.ask.op is Op.CONNECT and probe.target.kind is not Kind.LOOPBACK:
                 wanted[_polled(probe)] = is_connected
+            elif name := dict(probe.ask.settings).get("after"):
+                wanted[_resolving(probe, str(name))] = is_resolved
             elif probe.ask.op in {Op.DNS, Op.LOOKUP}:
                 wanted[_polled(probe)] = includes
     return wanted
@@ -62,6 +65,14 @@ def asked(plan: CheckPlan) -> list[Probe]:
 
 def _polled(probe: Probe) -> Probe:
     return replace(probe, ask=replace(probe.ask, timeout="poll"))
+
+
+def _resolving(probe: Probe, name: str) -> Probe:
+    """Ask for the addresses of a name, in place of what must not be asked too early."""
+    to = replace(probe.ask.to, name=name)
+    return _polled(
+        replace(probe, ask=replace(probe.ask, to=to, settings=(("type", ""),)))
+    )
 
 
 def changed_roles(plan: CheckPlan) -> set[Role]:

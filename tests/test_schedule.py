@@ -1,4 +1,4 @@
-"""What leads into the cluster has a turn of its own, once it has an address."""
+"""What has to work before anything is judged, and what has a turn of its own."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from pytest_k8snet.plan import checks
 from pytest_k8snet.rules import RULES
 from pytest_k8snet.rules.entry import PROMISED
 from pytest_k8snet.schedule import awaited, gate, is_quick, leads_in
+from pytest_k8snet.verdict import is_resolved
+from pytest_k8snet.wire import request
 
 ON = scene(facts(3, DUAL))
 PLANS = plan_of(ON.facts).checks
@@ -53,3 +55,23 @@ def test_routes_have_to_lead_somewhere_before_anything_is_judged() -> None:
         *(Op.CONNECT, Op.FETCH, Op.TLS, Op.HTTP),
     }
     assert not any(probe.ask.blocked for probe in wanted)
+
+
+def test_nobody_asks_for_the_name_of_an_address_before_that_name_resolves() -> None:
+    """A cluster DNS may remember for long what it said too early."""
+    reverse = [plan for plan in PLANS if plan.check.rule.id == "DNS-PTR"]
+
+    wanted = gate(reverse)
+
+    asked = [request(probe, ON) for probe in wanted]
+    names = {
+        name
+        for plan in reverse
+        for probe in plan.probes
+        if probe.ask.expect
+        for name in probe.ask.expect(ON, probe)
+    }
+    assert {question["name"] for question in asked} == names
+    assert {question["type"] for question in asked} == {"A", "AAAA"}
+    assert not any("reverse" in question for question in asked)
+    assert set(wanted.values()) == {is_resolved}

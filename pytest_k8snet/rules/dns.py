@@ -257,6 +257,10 @@ DNS_SRV_HEADLESS = Rule(
     usually="the cluster DNS serves stale endpoints",
 )
 
+OF_THE_SERVICE = "two-protocols.{ns}.svc.{domain}"
+OF_THE_POD = "server-{rank}.headless.{ns}.svc.{domain}"
+# With kubeadm's configuration the cluster DNS remembers for 30 s what it says of an
+# address, be it too early, but nothing of its own names.
 DNS_PTR = Rule(
     id="DNS-PTR",
     requirement="A ClusterIP and a headless Pod's address MUST reverse to their names.",
@@ -270,16 +274,18 @@ DNS_PTR = Rule(
     probes=(
         dns(
             "two-protocols",
-            words("two-protocols.{ns}.svc.{domain}"),
+            words(OF_THE_SERVICE),
             "PTR",
             reverse="service",
+            after=OF_THE_SERVICE,
         ),
         dns(
             "server",
-            words("server-{rank}.headless.{ns}.svc.{domain}"),
+            words(OF_THE_POD),
             "PTR",
             spread=Spread.PAIRS,
             reverse="pod",
+            after=OF_THE_POD,
         ),
     ),
     # A Pod behind several Services has a name from each of them.
