@@ -63,7 +63,7 @@ class Materials:
 
 
 def prepare(progress: Progress, *, install_packages: bool) -> Materials:
-    """Build whatever of it the cache does not hold: some fifteen minutes, or a second.
+    """Build whatever of it the cache does not hold: six minutes, or a second.
 
     Raises:
         LocalClusterError: when something cannot be built, or is missing.
