@@ -11,7 +11,7 @@ from recordings import real
 from test_recording import again
 from test_report import FAILED, LEFT_OUT, PASSED, UNKNOWN, result
 
-from pytest_k8snet.model import Word
+from pytest_k8snet.model import Verdict, Word
 from pytest_k8snet.report.compare import (
     Change,
     baseline_document,
@@ -116,6 +116,22 @@ def test_what_becomes_of_a_check(
     )
 
     assert of_check(before, after, worse=False) is change
+
+
+def test_which_cells_of_a_broken_service_fail_is_chance_and_no_regression() -> None:
+    asked = result("SERVICE-ALL-BACKENDS-tcp-ipv4")
+    well = replace(asked, word=Word.PASS, verdict=Verdict())
+    once, elsewhere = (
+        replace(well, word=Word.FAIL, verdict=Verdict((seen,)))
+        for seen in (well.seen[0], well.seen[-1])
+    )
+
+    (made,) = compare(again(once), again(elsewhere)).checks
+    (first,) = compare(again(well), again(once)).checks
+
+    assert made.cells[Change.REGRESSED] == ("client@c -> ClusterIP few@c",)
+    assert made.change is Change.UNCHANGED
+    assert first.change is Change.REGRESSED
 
 
 def environment(

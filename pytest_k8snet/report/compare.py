@@ -57,6 +57,10 @@ class Change(StrEnum):
     UNCHANGED = "unchanged"
 
 
+DRAWN = frozenset({Kind.CLUSTER_IP, Kind.NODE_PORT, Kind.NAME})
+"""Targets behind which chance decides who answers. Of a check that failed already,
+other such cells fail in every run: that is no regression."""
+
 CellKey = tuple[object, ...]
 
 
@@ -165,18 +169,20 @@ def compare_check(
     was = _cells(before, same) if before else {}
     is_ = _cells(after, places) if after else {}
     cells: dict[Change, list[str]] = defaultdict(list)
+    worse = False
     for key, (good, said) in is_.items():
         change = _of_cell(was[key][0] if key in was else None, good)
         cells[change].append(said)
+        worse |= change is Change.REGRESSED and DRAWN.isdisjoint(key)
     cells[Change.GONE] = [said for key, (_, said) in was.items() if key not in is_]
-    change = of_check(before, after, worse=bool(cells.get(Change.REGRESSED)))
+    change = of_check(before, after, worse=worse)
     return CheckChange(
         name, before, after, change, {k: tuple(v) for k, v in cells.items() if v}
     )
 
 
 def of_check(before: Result | None, after: Result | None, *, worse: bool) -> Change:
-    """Say what became of a check: worse when a cell of it regressed."""
+    """Say what became of a check; worse when a cell regressed, and not by chance."""
     then = None if before is None or before.word in UNASKED else before.word
     now = None if after is None or after.word in UNASKED else after.word
     if then is None or now is None:
