@@ -52,11 +52,12 @@ def wait_until_ready(apps: client.AppsV1Api) -> None:
 
 def remove(core: client.CoreV1Api) -> None:
     """Remove the shop, and wait until it is gone."""
-    going = core.delete_namespace("shop")
+    version = core.read_namespace("shop").metadata.resource_version
+    core.delete_namespace("shop")
     for change in watch.Watch().stream(
         core.list_namespace,
         field_selector="metadata.name=shop",
-        resource_version=going.metadata.resource_version,
+        resource_version=version,
         timeout_seconds=WAIT,
     ):
         if change["type"] == "DELETED":
