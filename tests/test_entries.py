@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from faults.edge import EDGE_FAULTS
+from faults.edge import EDGE_ROUNDS
 from scenes import facts, services_of_rules, spec
 
 from pytest_k8snet import entries, manifests
@@ -23,9 +23,16 @@ NAMESPACE = "k8snet-r1-server"
 
 def test_every_rule_of_what_leads_in_is_seen_red_on_a_cluster() -> None:
     feature = {Feature.LOAD_BALANCER, Feature.INGRESS, Feature.GATEWAY}
-    seen_red = {rule for fault in EDGE_FAULTS for rule in fault.red}
+    seen_red = {rule for faults in EDGE_ROUNDS for one in faults for rule in one.red}
 
     assert seen_red == {rule.id for rule in RULES if rule.needs & feature}
+
+
+def test_faults_that_are_made_together_break_different_rules() -> None:
+    for faults in EDGE_ROUNDS:
+        broken = [rule for one in faults for rule in (*one.red, *one.inconclusive)]
+
+        assert len(broken) == len(set(broken))
 
 
 def test_every_site_has_a_name_and_a_host_of_its_own() -> None:

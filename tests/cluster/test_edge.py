@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,7 @@ import yaml
 from access import kubeconfig_for, rules_in
 from conftest import NAME, made
 from faults import seen
-from faults.edge import EDGE_FAULTS, EdgeFault, pool_exhausted
+from faults.edge import EDGE_ROUNDS, EdgeFault, pool_exhausted
 from faults.ends import everywhere
 from faults.fault import LACKING
 from faults.table import Sighting
@@ -89,24 +90,33 @@ def test_what_is_found_and_gets_no_address_does_not_apply(
         assert "nobody claims LoadBalancer (--k8snet-features)" in check.reason
 
 
-@pytest.mark.parametrize("fault", EDGE_FAULTS, ids=str)
+@pytest.mark.parametrize(
+    "faults", EDGE_ROUNDS, ids=lambda faults: "+".join(map(str, faults))
+)
 def test_what_is_wrong_is_seen(
-    fault: EdgeFault, suite_there: Suite, sightings: list[Sighting]
+    faults: tuple[EdgeFault, ...], suite_there: Suite, sightings: list[Sighting]
 ) -> None:
-    with fault.inject(suite_there.site):
-        run = suite_there.run(*CHOSEN, *fault.arguments, PYTHONPATH=PLUGINS)
+    arguments = [word for fault in faults for word in fault.arguments]
+    with ExitStack() as stack:
+        for fault in faults:
+            stack.enter_context(fault.inject(suite_there.site))
+        run = suite_there.run(*CHOSEN, *arguments, PYTHONPATH=PLUGINS)
 
-    assert words(run, Word.FAIL) == set(fault.red), run.output
-    assert words(run, Word.INCONCLUSIVE) == fault.inconclusive, run.output
+    wrong = {rule: said for fault in faults for rule, said in fault.red.items()}
+    unclear = {rule for fault in faults for rule in fault.inconclusive}
+    assert words(run, Word.FAIL) == set(wrong), run.output
+    assert words(run, Word.INCONCLUSIVE) == unclear, run.output
     assert run.recording
     for check in run.recording.report.checks:
         if check.result == Word.FAIL:
             cells = run.recording.cells[check.id]
             details = [describe(cell.shown) for cell in cells if not cell.conforms]
-            assert any(fault.red[check.rule] in one for one in details), details
-    red = seen(dict.fromkeys(fault.red, everywhere), run.recording, suite_there.site)
+            assert any(wrong[check.rule] in one for one in details), details
     seconds = round(run.recording.report.figures.total)
-    sightings.append(Sighting(fault.id, fault.breaks, seconds, red))
+    for fault in faults:
+        rules = dict.fromkeys(fault.red, everywhere)
+        red = seen(rules, run.recording, suite_there.site)
+        sightings.append(Sighting(fault.id, fault.breaks, seconds, red))
 
 
 def test_where_everything_is_healed_it_is_green(suite_there: Suite) -> None:

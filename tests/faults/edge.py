@@ -161,16 +161,25 @@ def wrong_target_port(site: Site) -> Iterator[None]:
         site.api.patch(TRAEFIK_SERVICE, {"spec": {"ports": before}})
 
 
-def admission(resource: str, when: str, *patches: str) -> Inject:
+def admission(
+    word: str, resource: str, when: str, changes: Mapping[str, str | None]
+) -> Inject:
     """Have an admission policy change every object of ours that WHEN is true of.
 
     Args:
+        word: tells it from others.
         resource: the plural of the kind.
         when: an expression in CEL.
-        patches: expressions, each of a JSONPatch.
+        changes: what comes where, by paths as in a JSON patch; None removes.
 
     """
-    name = "spoils-what-is-ours.example.test"
+    name = f"{word}.example.test"
+    patches = [
+        f'JSONPatch{{op: "remove", path: "{path}"}}'
+        if value is None
+        else f'JSONPatch{{op: "replace", path: "{path}", value: "{value}"}}'
+        for path, value in changes.items()
+    ]
     policy = {
         "apiVersion": "admissionregistration.k8s.io/v1",
         "kind": "MutatingAdmissionPolicy",
@@ -207,7 +216,7 @@ def admission(resource: str, when: str, *patches: str) -> Inject:
     # In force once it changes this, which fits whatever WHEN says.
     witness: Json = {
         "apiVersion": "v1",
-        "metadata": {"name": "witness", "labels": {MANAGED_BY: US}},
+        "metadata": {"name": word, "labels": {MANAGED_BY: US}},
     }
     witness |= {
         "services": {
@@ -235,14 +244,8 @@ def admission(resource: str, when: str, *patches: str) -> Inject:
 
         def in_force() -> bool:
             made = site.api.create(there, witness)
-            site.api.delete(f"{there}/witness")
-            changed = ("data", "spec")
-            return any(
-                made.get(key, {}).get(inner) != value
-                for key in changed
-                for inner, value in witness.get(key, {}).items()
-                if inner != "ports"
-            )
+            site.api.delete(f"{there}/{word}")
+            return any(at(path, made) != at(path, witness) for path in changes)
 
         try:
             site.api.create(rules, policy)
@@ -257,111 +260,128 @@ def admission(resource: str, when: str, *patches: str) -> Inject:
     return inject
 
 
+def at(path: str, item: Json) -> object:
+    """Give what an object has at a path; None when it has nothing there."""
+    found: Any = item
+    for key in path.strip("/").split("/"):
+        found = found.get(key, {})
+    return found or None
+
+
 def wrong_certificate() -> Inject:
     """Put somebody else's certificate into every Secret of ours."""
     stranger = pki.authority("a stranger")
     made = pki.issue(
         stranger, "other", usages=[pki.SERVER], alternatives=["other.example.test"]
     )
-    contents = {"tls.crt": made.cert_pem, "tls.key": made.key_pem}
     return admission(
+        "other-certificate",
         "secrets",
         "object.type == 'kubernetes.io/tls'",
-        *(
-            f'JSONPatch{{op: "replace", path: "/data/{key}", value: "{encoded(text)}"}}'
-            for key, text in contents.items()
-        ),
+        {
+            "/data/tls.crt": encoded(made.cert_pem),
+            "/data/tls.key": encoded(made.key_pem),
+        },
     )
 
 
 RANGES_LOST = admission(
+    "ranges-lost",
     "services",
     "has(object.spec.loadBalancerSourceRanges)",
-    'JSONPatch{op: "remove", path: "/spec/loadBalancerSourceRanges"}',
+    {"/spec/loadBalancerSourceRanges": None},
 )
 LOCAL_LOST = admission(
+    "local-lost",
     "services",
     "has(object.spec.externalTrafficPolicy)",
-    'JSONPatch{op: "replace", path: "/spec/externalTrafficPolicy", value: "Cluster"}',
+    {"/spec/externalTrafficPolicy": "Cluster"},
 )
 
-EDGE_FAULTS = (
-    EdgeFault(
-        id="pool-exhausted",
-        inject=pool_exhausted,
-        red={"LOADBALANCER-STATUS": "got nothing, should be address"},
-        inconclusive=frozenset(
-            {
-                *("LOADBALANCER-REACH", "LOADBALANCER-SOURCE-RANGES"),
-                "LOADBALANCER-SOURCE-LOCAL",
-            }
-        ),
-    ),
-    EdgeFault(
-        id="speakers-gone",
-        inject=speakers_gone,
-        red=dict.fromkeys(
-            (
-                *("LOADBALANCER-REACH", "LOADBALANCER-SOURCE-LOCAL"),
-                *("INGRESS-HOST-PATH", "INGRESS-TLS", "INGRESS-CERT-VALID"),
-                *("GATEWAY-HTTP", "GATEWAY-TLS"),
-            ),
-            "outside -> ",
-        ),
-        # Nobody is kept out where nobody gets in, and no path of a host answers.
-        inconclusive=frozenset({"LOADBALANCER-SOURCE-RANGES", "INGRESS-NO-BACKEND"}),
-    ),
-    EdgeFault(
-        id="controller-gone",
-        inject=controller_gone,
-        red={
-            "INGRESS-STATUS": "got nothing, should be address",
-            "GATEWAY-STATUS": "got nothing, should be address",
-        },
-        inconclusive=frozenset(
-            {
-                *("INGRESS-HOST-PATH", "INGRESS-TLS", "INGRESS-CERT-VALID"),
-                *("INGRESS-NO-BACKEND", "GATEWAY-HTTP", "GATEWAY-TLS"),
-            }
-        ),
-    ),
-    EdgeFault(
-        id="controller-as-it-comes",
-        inject=controller_as_it_comes,
-        red={"INGRESS-HOST-PATH": "/deeper", "INGRESS-NO-BACKEND": "should be 503"},
-    ),
-    EdgeFault(
-        id="controller-service-wrong-port",
-        inject=wrong_target_port,
-        red={"INGRESS-HOST-PATH": "(connect", "GATEWAY-HTTP": "(connect"},
-        inconclusive=frozenset({"INGRESS-NO-BACKEND"}),
-    ),
-    EdgeFault(
-        id="wrong-certificate",
-        inject=wrong_certificate(),
-        red={
-            "INGRESS-TLS": "should be 8080",
-            "INGRESS-CERT-VALID": "certificate",
-            "GATEWAY-TLS": "certificate",
-        },
-    ),
-    EdgeFault(
-        id="expired-certificate",
-        inject=nothing,
-        red=dict.fromkeys(
-            ("INGRESS-CERT-VALID", "GATEWAY-TLS"), "certificate has expired"
-        ),
-        arguments=("-p", "expired_certificates"),
-    ),
-    EdgeFault(
-        id="source-ranges-lost",
-        inject=RANGES_LOST,
-        red={"LOADBALANCER-SOURCE-RANGES": "should be blocked"},
-    ),
-    EdgeFault(
-        id="source-hidden",
-        inject=LOCAL_LOST,
-        red={"LOADBALANCER-SOURCE-LOCAL": "source seen is"},
+POOL_EXHAUSTED = EdgeFault(
+    id="pool-exhausted",
+    inject=pool_exhausted,
+    red={"LOADBALANCER-STATUS": "got nothing, should be address"},
+    inconclusive=frozenset(
+        {
+            *("LOADBALANCER-REACH", "LOADBALANCER-SOURCE-RANGES"),
+            "LOADBALANCER-SOURCE-LOCAL",
+        }
     ),
 )
+SPEAKERS_GONE = EdgeFault(
+    id="speakers-gone",
+    inject=speakers_gone,
+    red=dict.fromkeys(
+        (
+            *("LOADBALANCER-REACH", "LOADBALANCER-SOURCE-LOCAL"),
+            *("INGRESS-HOST-PATH", "INGRESS-TLS", "INGRESS-CERT-VALID"),
+            *("GATEWAY-HTTP", "GATEWAY-TLS"),
+        ),
+        "outside -> ",
+    ),
+    # Nobody is kept out where nobody gets in, and no path of a host answers.
+    inconclusive=frozenset({"LOADBALANCER-SOURCE-RANGES", "INGRESS-NO-BACKEND"}),
+)
+CONTROLLER_GONE = EdgeFault(
+    id="controller-gone",
+    inject=controller_gone,
+    red={
+        "INGRESS-STATUS": "got nothing, should be address",
+        "GATEWAY-STATUS": "got nothing, should be address",
+    },
+    inconclusive=frozenset(
+        {
+            *("INGRESS-HOST-PATH", "INGRESS-TLS", "INGRESS-CERT-VALID"),
+            *("INGRESS-NO-BACKEND", "GATEWAY-HTTP", "GATEWAY-TLS"),
+        }
+    ),
+)
+CONTROLLER_AS_IT_COMES = EdgeFault(
+    id="controller-as-it-comes",
+    inject=controller_as_it_comes,
+    red={"INGRESS-HOST-PATH": "/deeper", "INGRESS-NO-BACKEND": "should be 503"},
+)
+CONTROLLER_SERVICE_WRONG_PORT = EdgeFault(
+    id="controller-service-wrong-port",
+    inject=wrong_target_port,
+    red={"INGRESS-HOST-PATH": "(connect", "GATEWAY-HTTP": "(connect"},
+    inconclusive=frozenset({"INGRESS-NO-BACKEND"}),
+)
+WRONG_CERTIFICATE = EdgeFault(
+    id="wrong-certificate",
+    inject=wrong_certificate(),
+    red={
+        "INGRESS-TLS": "should be 8080",
+        "INGRESS-CERT-VALID": "certificate",
+        "GATEWAY-TLS": "certificate",
+    },
+)
+EXPIRED_CERTIFICATE = EdgeFault(
+    id="expired-certificate",
+    inject=nothing,
+    red=dict.fromkeys(("INGRESS-CERT-VALID", "GATEWAY-TLS"), "certificate has expired"),
+    arguments=("-p", "expired_certificates"),
+)
+SOURCE_RANGES_LOST = EdgeFault(
+    id="source-ranges-lost",
+    inject=RANGES_LOST,
+    red={"LOADBALANCER-SOURCE-RANGES": "should be blocked"},
+)
+SOURCE_HIDDEN = EdgeFault(
+    id="source-hidden",
+    inject=LOCAL_LOST,
+    red={"LOADBALANCER-SOURCE-LOCAL": "source seen is"},
+)
+
+EDGE_ROUNDS = (
+    (POOL_EXHAUSTED, CONTROLLER_GONE),
+    (SPEAKERS_GONE,),
+    (CONTROLLER_AS_IT_COMES, EXPIRED_CERTIFICATE),
+    (CONTROLLER_SERVICE_WRONG_PORT, SOURCE_RANGES_LOST, SOURCE_HIDDEN),
+    (WRONG_CERTIFICATE,),
+)
+"""Faults that are made together: what each breaks the others leave alone."""
+
+EDGE_FAULTS = tuple(fault for faults in EDGE_ROUNDS for fault in faults)
 """All of which the rules of load balancers, Ingresses and Gateways must see."""
