@@ -199,9 +199,13 @@ def sticks(seen: Observations) -> Verdict:
 
 
 def changes(seen: Observations) -> Verdict:
-    """Connections of one source are answered by several backends."""
+    """Connections of one source, each way, are answered by several backends."""
     violations = [o for o in seen if not is_connected(o)]
-    for group in by_source(seen).values():
+    ways: dict[tuple[object, ...], list[Observation]] = defaultdict(list)
+    for one in seen:
+        probe = one.probe
+        ways[probe.source, probe.protocol, probe.family].append(one)
+    for group in ways.values():
         complete = len(group) == group[0].probe.ask.count
         if complete and len({o.answered_by for o in group}) == 1:
             violations.append(group[-1])

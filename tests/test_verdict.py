@@ -12,6 +12,7 @@ from pytest_k8snet.model import (
     Op,
     Outcome,
     Probe,
+    Protocol,
     Role,
     Target,
     Verdict,
@@ -256,6 +257,18 @@ def test_a_client_that_changes_sees_several() -> None:
     assert not changes((*drawn(1, 1), seen(Outcome.REFUSED))).conforms
     # With attempts that were not probed, the other one may have been missed.
     assert changes(drawn(2, 0)[:1]).conforms
+
+
+def test_a_client_has_to_change_each_way() -> None:
+    by_tcp, by_udp = (
+        tuple(
+            replace(o, probe=replace(o.probe, protocol=protocol)) for o in drawn(2, 0)
+        )
+        for protocol in Protocol
+    )
+    by_udp = tuple(replace(o, answered_by="server@b") for o in by_udp)
+
+    assert changes(by_tcp + by_udp).violations == (by_tcp[-1], by_udp[-1])
 
 
 def test_a_lost_datagram_is_counted() -> None:
