@@ -40,6 +40,7 @@ def sabotaged(collection: str, spoil: Callable[[Site, Json], None]) -> Inject:
                         done.add(uid)
                         spoil(site, item)
 
+        site.wait_until_clean()  # of a run before, whose objects are going
         with ThreadPoolExecutor(1) as pool:
             saboteur = pool.submit(work)
             try:
