@@ -227,8 +227,8 @@ class Prober:
         takes out of ``pending`` what is done.
 
         Yields:
-            what was answered meanwhile, each with when it was sent, on the monotonic
-            clock.
+            what was answered meanwhile of what is still pending, each with when it
+            was sent, on the monotonic clock.
 
         """
         asked: dict[Future[Observation], tuple[Probe, float]] = {}
@@ -238,7 +238,8 @@ class Prober:
             sent = time.monotonic()
             asked |= {answer: (probe, sent) for probe, answer in answers.items()}
             done, _ = wait(asked, return_when=FIRST_COMPLETED)
-            yield [(answer.result(), asked.pop(answer)[1]) for answer in done]
+            ended = [(answer.result(), *asked.pop(answer)) for answer in done]
+            yield [(seen, sent) for seen, probe, sent in ended if probe in pending]
             if pending:
                 time.sleep(PAUSE)
 

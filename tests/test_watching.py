@@ -175,6 +175,33 @@ def test_an_attempt_that_a_starved_machine_spoilt_is_made_again() -> None:
     assert prober.asked == [dead, dead]
 
 
+def test_what_is_given_up_stays_as_it_was_judged() -> None:
+    """An attempt that was on its way meanwhile says nothing any more."""
+    late: Future[Observation] = Future()
+
+    class Slow(Scripted):
+        def ask(self, probes: Iterable[Probe]) -> dict[Probe, Future[Observation]]:
+            again = DEAD in self.asked
+            answers = super().ask(probes)
+            if again and DEAD in answers:
+                answers[DEAD] = late
+            return answers
+
+    prober = Slow()
+    pending = dict.fromkeys([HEALTHY, DEAD])
+    seen: list[Observation] = []
+    for answered in prober._again(pending):
+        seen += [one for one, _ in answered]
+        if prober.asked.count(DEAD) > 1 and DEAD in pending:
+            del pending[DEAD]
+            late.set_result(Observation(DEAD, Outcome.NOT_PROBED))
+        elif late.done():
+            pending.clear()
+    prober.close()
+
+    assert Outcome.NOT_PROBED not in {one.outcome for one in seen}
+
+
 @pytest.mark.parametrize("stale", [Outcome.NAME_NOT_FOUND, Outcome.ANSWERED])
 def test_what_a_name_server_said_too_early_is_waited_out(
     stale: Outcome, monkeypatch: pytest.MonkeyPatch
