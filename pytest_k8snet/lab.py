@@ -56,6 +56,9 @@ HEAD_START = 1.0
 ROUNDS = 4
 """How often a probe is sent, at most, on a machine too busy to run the agents."""
 
+WAVES = 4
+"""What is probed side by side: most of it, and what has to be made first."""
+
 HOLDS = frozenset({Word.PASS, Word.KNOWN_DEVIATION})
 TWICE = 2
 
@@ -258,7 +261,7 @@ class Lab:
         policed = [c for c in once if roles_of(c.check.rule) & POLICED]
         entering = [c for c in once if leads_in(c)]
         quick = [c for c in once if is_quick(c)]
-        with ThreadPoolExecutor(len(changing) + 3) as pool:
+        with ThreadPoolExecutor(len(changing) + WAVES) as pool:
             # What has to be made or restarted takes longest: it begins at once.
             early = [c for c in changing if changed_roles(c)]
             others = self._watch_changes(early, pool)
