@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import random
 from dataclasses import replace
 from pathlib import Path
@@ -40,6 +41,12 @@ SUITE = SuiteDocument(version="0.1.0", rules=len(RULES))
 def real(name: str) -> Recording:
     """Give a recorded run: of three Nodes, healthy or with one cut off."""
     return read((FOLDER / f"{name}.json").read_text(encoding="utf-8"))
+
+
+def of_fault(name: str) -> Recording:
+    """Give a recorded run of the fault tests: the faults were on worker or worker2."""
+    packed = (FOLDER / "faults" / f"{name}.json.gz").read_bytes()
+    return read(gzip.decompress(packed).decode())
 
 
 def rules_of(profile: Profile) -> list[Rule]:

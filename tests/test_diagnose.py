@@ -1,4 +1,4 @@
-"""The causes, found in what runs saw of faults on paper."""
+"""The causes, found in what runs saw of faults: on paper, and as recorded."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from observations import good, masqueraded, silent
+from recordings import of_fault
 from scenes import DUAL, facts, plan_of, scene
 
 from pytest_k8snet.diagnose import CAUSES, Confidence, Finding, diagnose
@@ -21,7 +22,9 @@ from pytest_k8snet.model import (
     Op,
     Outcome,
     Role,
+    Word,
 )
+from pytest_k8snet.report.recording import facts as recorded_facts
 from pytest_k8snet.result import conclude
 from pytest_k8snet.rules import RULES
 
@@ -165,6 +168,46 @@ def test_one_fault_gives_one_finding(
     assert found.evidence[0].endswith("rules")
 
 
+@pytest.mark.parametrize(
+    ("fault", "cause", "nodes"),
+    [
+        ("route-missing-podcidr", "route-missing-podcidr", ("three-worker",)),
+        ("kube-proxy-rules-missing", "kube-proxy-rules-missing", ("three-worker2",)),
+        ("mtu-path-blackhole", "mtu-path-blackhole", ("three-worker2",)),
+        ("coredns-one-replica-bad", "coredns-one-replica-bad", ()),
+        ("pod-traffic-dropped", "nft-hidden-drop", ("three-worker2",)),
+        ("node-to-local-pod-blocked", "node-to-local-pod-blocked", ("three-worker2",)),
+        ("netpol-not-enforced", "netpol-not-enforced", ()),
+    ],
+)
+def test_the_cause_of_what_was_recorded_is_found(
+    fault: str, cause: str, nodes: tuple[str, ...]
+) -> None:
+    recording = of_fault(fault)
+    failed = {r.check.id for r in recording.results if r.word is Word.FAIL}
+
+    (found,) = diagnose(recorded_facts(recording.report.environment), recording.results)
+
+    assert (found.cause, found.nodes) == (cause, nodes)
+    assert set(found.checks) == failed
+
+
+def test_faults_that_were_made_together_are_told_apart() -> None:
+    recording = of_fault("several-at-once")
+
+    found = diagnose(recorded_facts(recording.report.environment), recording.results)
+
+    assert {(f.cause, f.nodes) for f in found} == {
+        ("masq-pod-to-pod", ("three-worker2",)),
+        ("hairpin-off", ("three-worker2",)),
+        ("icmp-filtered", ("three-worker2",)),
+        ("hostport-portmap-missing", ("three-worker2",)),
+        ("kubelet-clusterdns-wrong-one-node", ("three-worker",)),
+        ("podcidr-duplicate-two-nodes", ()),
+        ("unknown", ()),
+    }
+
+
 def test_a_finding_names_the_only_traffic_that_is_hit() -> None:
     (found,) = diagnose(FACTS, run(ROUTE))
 
@@ -187,14 +230,14 @@ def test_nothing_is_found_where_nothing_fails() -> None:
 
 def test_what_no_cause_fits_is_unknown_and_names_nobody() -> None:
     odd: Fault = (
-        lambda o: o.probe.ask.op is Op.EXEC and o.probe.source.node == A,
+        lambda o: o.probe.ask.op is Op.BIND and o.probe.source.node == A,
         silent,
     )
 
     (found,) = diagnose(FACTS, run(odd))
 
     assert (found.cause, found.nodes) == ("unknown", ())
-    assert found.checks == ("KUBELET-EXEC",)
+    assert {check[:22] for check in found.checks} == {"LOCALHOST-SHARED-PORTS"}
 
 
 def test_every_failing_check_is_explained_by_a_finding() -> None:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["CAUSES", "UNKNOWN", "Confidence", "Finding", "diagnose"]
 
 MOST_SHOWN = 3
-THINGS = frozenset({Kind.CLUSTER_IP, Kind.NODE_PORT, Kind.DNS_SERVER})
+THINGS = (Kind.CLUSTER_IP, Kind.NODE_PORT, Kind.DNS_SERVER)
 TRAFFIC = (
     (None, None),
     *((family, None) for family in Family),
@@ -91,11 +91,11 @@ def _places(scope: Scope, bad: Iterable[Cell]) -> Iterator[Place]:
     ends = {(c.source, c.target) for c in bad if c.source and c.target}
     pairs = sorted({p for a, b in ends if a != b for p in ((a, b), (b, a))})
     nodes = sorted({n for c in bad for n in (c.source, c.target) if n})
-    dialled = sorted({c.seen.probe.target.name for c in bad if _is_thing(c)})
+    things = [names for kind in THINGS for names in _dialled(kind, bad)]
     places: dict[Scope, list[Place]] = {
         Scope.NODE: [Place((node,)) for node in nodes],
         Scope.PAIR: [Place(pair) for pair in pairs],
-        Scope.OBJECT: [Place(thing=thing) for thing in dialled],
+        Scope.OBJECT: [Place(things=names) for names in things],
         Scope.CLUSTER: [Place()],
     }
     for family, protocol in TRAFFIC:
@@ -103,8 +103,11 @@ def _places(scope: Scope, bad: Iterable[Cell]) -> Iterator[Place]:
             yield replace(place, family=family, protocol=protocol)
 
 
-def _is_thing(cell: Cell) -> bool:
-    return cell.seen.probe.target.kind in THINGS
+def _dialled(kind: Kind, bad: Iterable[Cell]) -> list[tuple[str, ...]]:
+    """Give what is dialled in vain: each by itself, and all of a kind together."""
+    targets = (c.seen.probe.target for c in bad)
+    names = sorted({target.name for target in targets if target.kind is kind})
+    return [*((name,) for name in names), *([tuple(names)] if len(names) > 1 else [])]
 
 
 def _finding(fit: Fit, facts: ClusterFacts, also: tuple[str, ...]) -> Finding:
@@ -117,7 +120,7 @@ def _finding(fit: Fit, facts: ClusterFacts, also: tuple[str, ...]) -> Finding:
         confidence=Confidence.CONFIGURED if by_design else Confidence.CONSISTENT,
         sentence=cause.says.format(**words),
         nodes=place.nodes[:1],
-        thing=place.thing,
+        thing=", ".join(place.things),
         evidence=_evidence(fit.explained, cause.shown_by),
         next=cause.next.format(**words),
         link=cause.link,
@@ -134,7 +137,7 @@ def _words(place: Place, facts: ClusterFacts) -> dict[str, str]:
         "node": node,
         "peer": peer,
         "peer_range": " ".join(ranges),
-        "thing": place.thing,
+        "thing": ", ".join(place.things),
         "only": f" ({part} only)" if part else "",
     }
 

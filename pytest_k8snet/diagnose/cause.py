@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from pytest_k8snet.diagnose.matrix import Cell, Matrix
+from pytest_k8snet.diagnose.matrix import ASKS_NAMES, Cell, Matrix
+from pytest_k8snet.model import Kind
 
 if TYPE_CHECKING:
     from pytest_k8snet.model import ClusterFacts, Family, Observation, Protocol
@@ -18,7 +19,7 @@ class Scope(StrEnum):
 
     NODE = "one Node"
     PAIR = "one Node, towards one other"
-    OBJECT = "one address or Service"
+    OBJECT = "an address, or a Service"
     CLUSTER = "the whole cluster"
 
 
@@ -35,13 +36,13 @@ class Place:
 
     Attributes:
         nodes: the Node; the two of an ordered pair; () otherwise.
-        thing: the address or the Service; "" otherwise.
+        things: the addresses, or the Service; () otherwise.
         family, protocol: None for all of them.
 
     """
 
     nodes: tuple[str, ...] = ()
-    thing: str = ""
+    things: tuple[str, ...] = ()
     family: Family | None = None
     protocol: Protocol | None = None
 
@@ -50,14 +51,10 @@ class Place:
         """Whether only a part of the traffic is meant."""
         return self.family is not None or self.protocol is not None
 
-    def concerns(self, cell: Cell) -> bool:
-        """Whether a cell depends on what is here, and is of this traffic."""
-        return self.is_of(cell) and self.touches(cell)
-
     def touches(self, cell: Cell) -> bool:
         """Whether a cell depends on what is here."""
-        if self.thing:
-            return cell.seen.probe.target.name == self.thing
+        if self.things:
+            return cell.seen.probe.target.name in self.things
         return cell.nodes.issuperset(self.nodes)
 
     def is_of(self, cell: Cell) -> bool:
@@ -118,12 +115,23 @@ def either_way(cell: Cell, place: Place) -> bool:
 
 def at_it(cell: Cell, place: Place) -> bool:
     """To the address or the Service."""
-    return cell.seen.probe.target.name == place.thing
+    return cell.seen.probe.target.name in place.things
 
 
 def anywhere(_cell: Cell, _place: Place) -> bool:
     """Every cell."""
     return True
+
+
+def by_name(cell: Cell, _place: Place) -> bool:
+    """To a name, or with a question about one."""
+    probe = cell.seen.probe
+    return probe.ask.op in ASKS_NAMES or probe.target.kind is Kind.NAME
+
+
+def nowhere(_cell: Cell, _place: Place) -> bool:
+    """No cell."""
+    return False
 
 
 def anyhow(_: Observation) -> bool:
@@ -189,6 +197,7 @@ class Cause:
         signs: those that fail all have to be shown, and none may be refuted.
         breaks: the rules that it can turn red, by the beginnings of their ids; ()
             for all.
+        reaches: the cells that it can break beside those that depend on its place.
         where: on which clusters it can be.
         configured: the cluster does what it is told to do.
         next: what to look at, or to run; filled in likewise, with {peer_range}.
@@ -204,6 +213,7 @@ class Cause:
     next: str
     link: str
     breaks: tuple[str, ...] = ()
+    reaches: Region = nowhere
     where: Callable[[ClusterFacts], bool] = always
     configured: bool = False
 
@@ -225,7 +235,8 @@ class Cause:
     def explains(self, cell: Cell, place: Place) -> bool:
         """Whether it accounts for a cell that fails."""
         broken = not self.breaks or cell.rule.startswith(self.breaks)
-        return bool(cell.fails) and broken and place.concerns(cell)
+        there = place.touches(cell) or self.reaches(cell, place)
+        return bool(cell.fails) and broken and place.is_of(cell) and there
 
 
 UNKNOWN = "unknown"

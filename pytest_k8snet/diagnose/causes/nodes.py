@@ -29,6 +29,7 @@ SIZE = ("POD-FULL-SIZE", "POD-BULK")
 NODE_TO_POD = ("NODE-TO-REMOTE-POD",)
 NODE_TO_OWN_POD = ("NODE-TO-LOCAL-POD",)
 POD_TO_NODE = ("POD-TO-HOST-NETWORK",)
+KUBELET = ("KUBELET-EXEC", "KUBELET-LOGS")
 
 
 def timed_out(seen: Observation) -> bool:
@@ -265,5 +266,40 @@ NODE_CAUSES = (
         breaks=("POD-TO-NODE-ADDRESS", "POD-TO-HOST-NETWORK", "NODEPORT-HEALTH"),
         next="on {node}: the rules of the INPUT chain",
         link=MODEL,
+    ),
+    Cause(
+        id="node-internalip-wrong",
+        layer="control plane",
+        scope=Scope.NODE,
+        says="The API server does not reach the kubelet of {node}; its Pods work.",
+        signs=(
+            Sign(KUBELET, asked_on, every=False),
+            Sign(POD, crossing, fails=False),
+        ),
+        breaks=("KUBELET-EXEC", "KUBELET-LOGS"),
+        next="kubectl get node {node} -o wide: is its InternalIP the one that its "
+        "kubelet listens on, and is 10250 let through?",
+        link=THREADS + "kubernetes/website/issues/6870",
+    ),
+    Cause(
+        id="node-network-unavailable",
+        layer="control plane",
+        scope=Scope.NODE,
+        says="{node} is not ready, or says that its network is not.",
+        signs=(Sign(("NODE-READY",), asked_on),),
+        breaks=("NODE-READY",),
+        next="kubectl describe node {node}: the conditions and their messages",
+        link="https://kubernetes.io/docs/reference/node/node-status/",
+    ),
+    Cause(
+        id="podcidr-duplicate-two-nodes",
+        layer="IPAM",
+        scope=Scope.CLUSTER,
+        says="Running Pods share an address.",
+        signs=(Sign(("POD-ADDRESS-UNIQUE",), anywhere, every=False),),
+        breaks=("POD-ADDRESS-UNIQUE",),
+        next="kubectl get pods -A -o wide, by address; kubectl get nodes -o yaml | "
+        "grep -A2 podCIDRs: has every Node a range of its own?",
+        link=THREADS + "kubernetes/kubernetes/issues/21458",
     ),
 )

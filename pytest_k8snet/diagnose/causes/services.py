@@ -11,6 +11,8 @@ from pytest_k8snet.diagnose.cause import (
     anywhere,
     asked_on,
     at_it,
+    at_its_address,
+    by_name,
     entering,
     leaving,
     within,
@@ -27,6 +29,17 @@ NODE_PORT = ("NODEPORT-EVERY-NODE",)
 CHANGES = ("SERVICE-BACKEND-ADDED", "SERVICE-BACKEND-REMOVED")
 NAMES = ("DNS-SERVICE", "DNS-API-SERVER")
 REPLICA = ("DNS-EVERY-REPLICA",)
+DENIES = ("NP-INGRESS-DEFAULT-DENY", "NP-EGRESS-DEFAULT-DENY")
+
+
+def timed_out(seen: Observation) -> bool:
+    """Whether nothing at all came back."""
+    return seen.outcome is Outcome.TIMED_OUT
+
+
+def let_through(seen: Observation) -> bool:
+    """Whether what no policy allows was served."""
+    return seen.probe.ask.blocked and seen.outcome is Outcome.CONNECTED
 
 
 def refused(seen: Observation) -> bool:
@@ -104,7 +117,7 @@ SERVICE_CAUSES = (
             Sign(SERVICE_FROM_NODE, asked_on),
             Sign(POD, asked_on, fails=False),
         ),
-        breaks=("SERVICE-", "NODEPORT-", "DNS-"),
+        breaks=("SERVICE-", "NODEPORT-", "DNS-", "EGRESS-"),
         next="the log of kube-proxy on {node}; there: nft list table ip kube-proxy, or "
         "iptables-save | grep -c KUBE-",
         link=THREADS + "kubernetes/kubernetes/issues/61005",
@@ -140,9 +153,10 @@ SERVICE_CAUSES = (
         id="coredns-one-replica-bad",
         layer="DNS",
         scope=Scope.OBJECT,
-        says="The replica {thing} of the cluster DNS does not answer; others do.",
+        says="At {thing} the cluster DNS does not answer; its other replicas do.",
         signs=(Sign(REPLICA, at_it),),
         breaks=("DNS-", "SERVICE-BY-NAME", "SERVICE-HEADLESS"),
+        reaches=by_name,
         next="kubectl -n kube-system get pods -o wide | grep {thing}; its log",
         link=THREADS + "kubernetes/kubernetes/issues/129617",
     ),
@@ -174,7 +188,7 @@ SERVICE_CAUSES = (
         link=THREADS + "poseidon/matchbox/issues/180",
     ),
     Cause(
-        id="service-refused",
+        id="svc-selector-mismatch",
         layer="service objects",
         scope=Scope.OBJECT,
         says="The Service {thing} refuses connections from everywhere{only}.",
@@ -182,5 +196,56 @@ SERVICE_CAUSES = (
         next="kubectl get endpointslices -A | grep {thing}: does its selector match a "
         "Pod, and its targetPort a port that is listened on?",
         link="https://kubernetes.io/docs/tasks/debug/debug-application/debug-service/",
+    ),
+    Cause(
+        id="svc-targetport-wrong",
+        layer="service objects",
+        scope=Scope.OBJECT,
+        says="The Pods behind {thing} refuse connections{only}.",
+        signs=(Sign((), at_it, how=refused),),
+        next="kubectl get endpointslices -A -o wide | grep {thing}: do its Pods listen "
+        "on that port, and on more than localhost?",
+        link="https://kubernetes.io/docs/tasks/debug/debug-application/debug-service/",
+    ),
+    Cause(
+        id="service-no-endpoints-blackhole",
+        layer="kube-proxy",
+        scope=Scope.NODE,
+        says="From {node}, a Service without endpoints swallows connections{only}.",
+        signs=(
+            Sign(("SERVICE-NO-ENDPOINTS",), asked_on, how=timed_out),
+            Sign(SERVICE, asked_on, fails=False),
+        ),
+        breaks=("SERVICE-NO-ENDPOINTS",),
+        next="on {node}: the reject rules of kube-proxy, and what passes before them",
+        link="https://kubernetes.io/docs/reference/networking/virtual-ips/",
+    ),
+    Cause(
+        id="hostport-portmap-missing",
+        layer="CNI",
+        scope=Scope.NODE,
+        says="The hostPorts of Pods on {node} lead nowhere{only}; the Pods are there.",
+        signs=(
+            Sign(("HOSTPORT",), at_its_address),
+            Sign(POD, at_its_address, fails=False),
+            Sign(NODE_PORT, at_its_address, fails=False),
+        ),
+        breaks=("HOSTPORT",),
+        next="on {node}: is portmap in the list of plugins in /etc/cni/net.d?",
+        link=THREADS + "projectcalico/kube-controllers/issues/109",
+    ),
+    Cause(
+        id="netpol-not-enforced",
+        layer="policy",
+        scope=Scope.CLUSTER,
+        says="NetworkPolicies are accepted, and nothing enforces them{only}.",
+        signs=(
+            Sign(DENIES, anywhere, how=let_through),
+            Sign(("NP-DEFAULT-ALLOW",), anywhere, fails=False),
+        ),
+        breaks=("NP-",),
+        next="kubectl -n kube-system get pods: does the network plugin's policy agent "
+        "run on every Node, and is it told to enforce?",
+        link=THREADS + "flannel-io/flannel/issues/2183",
     ),
 )
