@@ -70,8 +70,7 @@ def _restart(site: Site, node: str) -> None:
             return False
         return _heartbeat(site, path) > before
 
-    site.kill(node, "kubelet")
-    wait_until(lambda: not site.processes(node, "kubelet"), "its end", 10)
+    site.end(node, "kubelet")
     node_agents.start_kubelet(site.node(node))
     wait_until(back, f"the kubelet of {node} is back", 30)
 

@@ -23,8 +23,7 @@ def rules_flushed(node: str) -> Inject:
     @contextmanager
     def inject(site: Site) -> Iterator[None]:
         try:
-            site.kill(node, "kube-proxy")
-            wait_until(lambda: not site.processes(node, "kube-proxy"), "its end", 10)
+            site.end(node, "kube-proxy")
             site.nft(node, "".join(map(REMOVE.format, TABLES)))
             yield
         finally:

@@ -89,6 +89,19 @@ class Site:
         for pid in found:
             os.kill(pid, number)
 
+    def end(self, node: str, program: str) -> None:
+        """Kill a program on a Node, and wait until it has let go of all it held.
+
+        A process loses its command line before its sockets are closed.
+        """
+        found = self.processes(node, program)
+        self.kill(node, program)
+        wait_until(
+            lambda: not any(Path(f"/proc/{pid}").exists() for pid in found),
+            f"the end of {program} on {node}",
+            10,
+        )
+
     def node(self, name: str) -> Node:
         record = state.load(self.cluster.name)
         assert record is not None
