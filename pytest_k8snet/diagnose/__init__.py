@@ -17,7 +17,7 @@ from pytest_k8snet.model import Family, Kind, Protocol
 from pytest_k8snet.result import describe, shape
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Sequence
 
     from pytest_k8snet.diagnose.cause import Cause
     from pytest_k8snet.diagnose.matrix import Cell, Matrix
@@ -71,11 +71,12 @@ def diagnose(facts: ClusterFacts, results: Iterable[Result]) -> tuple[Finding, .
 
 
 def _likeliest(seen: Matrix, facts: ClusterFacts) -> tuple[Finding, frozenset[Cell]]:
+    places = _places(seen.bad)
     fitting = [
         Fit(cause, place, explained, signs)
         for cause in CAUSES
         if cause.where(facts)
-        for place in _places(cause.scope, seen.bad)
+        for place in places[cause.scope]
         if (signs := cause.fits(seen, place))
         and (explained := frozenset(c for c in seen.bad if cause.explains(c, place)))
     ]
@@ -87,20 +88,26 @@ def _likeliest(seen: Matrix, facts: ClusterFacts) -> tuple[Finding, frozenset[Ce
     return _finding(best, facts, tuple(also)), best.explained
 
 
-def _places(scope: Scope, bad: Iterable[Cell]) -> Iterator[Place]:
+def _places(bad: Sequence[Cell]) -> dict[Scope, list[Place]]:
+    """Give every place that what fails has in common, for all and for each traffic."""
     ends = {(c.source, c.target) for c in bad if c.source and c.target}
     pairs = sorted({p for a, b in ends if a != b for p in ((a, b), (b, a))})
     nodes = sorted({n for c in bad for n in (c.source, c.target) if n})
     things = [names for kind in THINGS for names in _dialled(kind, bad)]
-    places: dict[Scope, list[Place]] = {
+    places = {
         Scope.NODE: [Place((node,)) for node in nodes],
         Scope.PAIR: [Place(pair) for pair in pairs],
         Scope.OBJECT: [Place(things=names) for names in things],
         Scope.CLUSTER: [Place()],
     }
-    for family, protocol in TRAFFIC:
-        for place in places[scope]:
-            yield replace(place, family=family, protocol=protocol)
+    return {
+        scope: [
+            replace(place, family=family, protocol=protocol)
+            for family, protocol in TRAFFIC
+            for place in found
+        ]
+        for scope, found in places.items()
+    }
 
 
 def _dialled(kind: Kind, bad: Iterable[Cell]) -> list[tuple[str, ...]]:
@@ -113,11 +120,10 @@ def _dialled(kind: Kind, bad: Iterable[Cell]) -> list[tuple[str, ...]]:
 def _finding(fit: Fit, facts: ClusterFacts, also: tuple[str, ...]) -> Finding:
     cause, place = fit.cause, fit.place
     words = _words(place, facts)
-    by_design = cause.configured
     return Finding(
         cause=cause.id,
         layer=cause.layer,
-        confidence=Confidence.CONFIGURED if by_design else Confidence.CONSISTENT,
+        confidence=cause.confidence,
         sentence=cause.says.format(**words),
         nodes=place.nodes[:1],
         thing=", ".join(place.things),

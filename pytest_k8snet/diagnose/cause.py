@@ -199,7 +199,7 @@ class Cause:
             for all.
         reaches: the cells that it can break beside those that depend on its place.
         where: on which clusters it can be.
-        configured: the cluster does what it is told to do.
+        confidence: how sure it is; CONFIGURED where the cluster does what it is told.
         next: what to look at, or to run; filled in likewise, with {peer_range}.
         link: where others met it.
 
@@ -215,7 +215,7 @@ class Cause:
     breaks: tuple[str, ...] = ()
     reaches: Region = nowhere
     where: Callable[[ClusterFacts], bool] = always
-    configured: bool = False
+    confidence: Confidence = Confidence.CONSISTENT
 
     @property
     def shown_by(self) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from pytest_k8snet.diagnose.cause import (
     Cause,
+    Confidence,
     Scope,
     Sign,
     anywhere,
@@ -208,7 +209,7 @@ NODE_CAUSES = (
             Sign(POD, crossing, fails=False),
         ),
         breaks=("POD-PING",),
-        configured=True,
+        confidence=Confidence.CONFIGURED,
         next="nothing, when that is wanted: ping is no test of this cluster then",
         link=MODEL,
     ),
