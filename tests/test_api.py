@@ -249,9 +249,23 @@ def test_an_unknown_context_names_the_known_ones(tmp_path: Path) -> None:
             Api.connect("prod", str(file))
 
 
-def test_a_missing_kubeconfig_is_an_unknown_context(tmp_path: Path) -> None:
-    with pytest.raises(UnknownContext, match="contexts there are: none"):
-        Api.connect("prod", str(tmp_path / "no"))
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        (None, r"config \(No such file or directory\); "),
+        ("just words", r"config \(no kubeconfig\); "),
+        ("contexts: []", "config; "),
+    ],
+)
+def test_a_kubeconfig_without_any_context_is_told_from_none(
+    text: str | None, why: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "config"
+    if text is not None:
+        file.write_text(text)
+
+    with pytest.raises(UnknownContext, match=f"{why}contexts there are: none"):
+        Api.connect("prod", str(file))
 
 
 def test_importing_the_seam_imports_no_kubernetes_client() -> None:

@@ -15,6 +15,7 @@ import threading
 import time
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
@@ -122,7 +123,7 @@ class Api:
         files = kubeconfig or os.environ.get("KUBECONFIG") or "~/.kube/config"
         configuration = client.Configuration()
         configuration.connection_pool_maxsize = POOL
-        _check_context(config, context, files)
+        _check_context(context, files)
         try:
             load: Any = config.load_kube_config
             load(
@@ -467,33 +468,26 @@ class _Broken(Exception):  # noqa: N818 - never leaves this module
             self.advice = "check the certificate-authority of the context"
 
 
-def _check_context(config: Any, context: str, files: str) -> None:
-    """Name the contexts there are when this is none of them."""
-    try:
-        contexts, _ = config.list_kube_config_contexts(files)
-    except config.ConfigException as error:
-        # Also when the file is fine but has no current context, which we never use.
-        known = _contexts_of(files)
-        if context in known:
-            return
-        why = "" if known else f" ({error})"
-        raise UnknownContext(context, files + why, known) from None
-    known = [entry["name"] for entry in contexts]
-    if context not in known:
-        raise UnknownContext(context, files, known)
+def _check_context(context: str, files: str) -> None:
+    """Name the contexts there are when this is none of them.
 
-
-def _contexts_of(files: str) -> list[str]:
-    """Read the names of all contexts, without the client's checks."""
+    Not by the client, which refuses a file without a current context: we use none.
+    """
     import yaml  # noqa: PLC0415
 
-    names: list[str] = []
+    known: list[str] = []
+    where = []
     for file in files.split(os.pathsep):
-        with suppress(OSError, yaml.YAMLError, AttributeError, KeyError, TypeError):
-            with open(os.path.expanduser(file), encoding="utf-8") as text:  # noqa: PTH111, PTH123
-                loaded = yaml.safe_load(text)
-            names += [str(entry["name"]) for entry in loaded.get("contexts") or []]
-    return names
+        try:
+            loaded = yaml.safe_load(Path(file).expanduser().read_text(encoding="utf-8"))
+            known += [str(entry["name"]) for entry in loaded.get("contexts") or []]
+            where.append(file)
+        except OSError as error:
+            where.append(f"{file} ({error.strerror})")
+        except (yaml.YAMLError, AttributeError, KeyError, TypeError, ValueError):
+            where.append(f"{file} (no kubeconfig)")
+    if context not in known:
+        raise UnknownContext(context, os.pathsep.join(where), known)
 
 
 def _word(value: object) -> str:
