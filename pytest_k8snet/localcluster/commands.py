@@ -61,6 +61,41 @@ def run(
     return done
 
 
+def run_aloud(
+    argv: Sequence[str], tell: Callable[[str], None], *, name: str = ""
+) -> None:
+    """Run a long command to its end, and tell of each line that it says.
+
+    Args:
+        argv: the command; it is ended when whoever waits for it is.
+        tell: takes a line.
+        name: what a failure calls it; by default its program.
+
+    """
+    said: list[str] = []
+    with subprocess.Popen(
+        argv,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        env=environment(),
+    ) as process:
+        assert process.stdout is not None
+        try:
+            for line in process.stdout:
+                said.append(line)
+                if line.strip():
+                    tell(line.strip())
+        except BaseException:
+            process.terminate()
+            raise
+    if process.returncode:
+        text = "".join(said).strip()
+        raise CommandError(f"{name or argv[0]} exited {process.returncode}:\n{text}")
+
+
 def wait_for(
     what: str,
     happened: Callable[[], object],

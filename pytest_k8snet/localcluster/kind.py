@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from . import kubeconfig as kubeconfigs
 from .cluster import PROBE_IMAGE, Cluster
-from .commands import environment, run
+from .commands import run, run_aloud
 from .errors import (
     ClusterExistsError,
     CommandError,
@@ -78,40 +77,13 @@ def up(
             argv.append("--retain")
         progress.stage("kind create cluster")
         try:
-            _run(argv, progress)
+            run_aloud(argv, progress.detail, name="kind create cluster")
         except BaseException:
             # kind cleans up after its own failures, but not when it is interrupted.
             if not retain:
                 run([program, "delete", "cluster", "--name", spec.name], check=False)
             raise
     return _cluster(spec.name, target)
-
-
-def _run(argv: list[str], progress: Progress) -> None:
-    said: list[str] = []
-    with subprocess.Popen(
-        argv,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        errors="replace",
-        env=environment(),
-    ) as process:
-        assert process.stdout is not None
-        try:
-            for line in process.stdout:
-                said.append(line)
-                if line.strip():
-                    progress.detail(line.strip())
-        except BaseException:
-            process.terminate()
-            raise
-    if process.returncode:
-        raise CommandError(
-            f"kind {argv[1]} {argv[2]} exited {process.returncode}:\n"
-            f"{''.join(said).strip()}"
-        )
 
 
 def exists(name: str) -> bool:

@@ -13,21 +13,17 @@ import hashlib
 import json
 import re
 import shutil
-import subprocess
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_k8snet.localcluster import containerd, images, paths, userland
-from pytest_k8snet.localcluster.commands import environment, run
+from pytest_k8snet.localcluster.commands import run, run_aloud
 from pytest_k8snet.localcluster.component import KUBERNETES_VERSION
-from pytest_k8snet.localcluster.errors import BuildError
 from pytest_k8snet.localcluster.images import USERS, Files, Image
 from pytest_k8snet.localcluster.probe_image import probe_files
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from pytest_k8snet.localcluster.build import Binaries
     from pytest_k8snet.localcluster.progress import Progress
 
@@ -149,7 +145,7 @@ def _debian(home: Path, progress: Progress) -> Path:
             root, done = Path(new) / "root", Path(new) / "done"
             wanted = f"--include={','.join(PACKAGES)}"
             argv = ["debootstrap", "--variant=minbase", wanted, RELEASE, str(root)]
-            _shown(argv, progress)
+            run_aloud(argv, progress.detail)
             kept = ("var/cache/apt", "var/lib/apt/lists")
             for folder in (*kept, *(f"usr/share/{name}" for name in DOCUMENTATION)):
                 shutil.rmtree(root / folder, ignore_errors=True)
@@ -161,25 +157,6 @@ def _debian(home: Path, progress: Progress) -> Path:
 def _pack(root: Path, archive: Path) -> None:
     argv = ["tar", "-C", str(root), "--numeric-owner", "--xattrs"]
     run([*argv, "-cf", str(archive), "."], timeout=600)
-
-
-def _shown(argv: Sequence[str], progress: Progress) -> None:
-    """Run a long command; what it says is its progress."""
-    said: list[str] = []
-    with subprocess.Popen(
-        argv,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        env=environment(),
-    ) as process:
-        assert process.stdout is not None
-        for line in process.stdout:
-            said = [*said[-30:], line]
-            progress.detail(line.strip())
-    if process.returncode:
-        raise BuildError(f"{argv[0]} exited {process.returncode}:\n{''.join(said)}")
 
 
 def _add_files_of_kind(root: Path, files: Path) -> None:
