@@ -3,11 +3,11 @@
 The layering rule, which ``tests/test_layers.py`` reads here and enforces: *a module
 imports only from layers below its own*; modules of one package may import each other.
 
-``model`` <- ``verdict``, ``manifests``, ``pki`` <- ``rules``, ``policies``, ``entries``
-<- ``plan``, ``wire`` <- ``result``, ``access``, ``status``, ``schedule``
-<- ``diagnose``, ``deviations`` <- ``report`` <- ``cluster``, ``localcluster``,
-``reading`` <- ``publishing`` <- ``probing``, ``stage`` <- ``lab``, ``workbench``
-<- ``plugin``, ``cli`` <- ``checks``
+``model`` <- ``verdict``, ``manifests``, ``pki`` <- ``service_manifests`` <- ``rules``,
+``policies``, ``entries`` <- ``plan``, ``wire`` <- ``result``, ``access``, ``status``,
+``schedule`` <- ``diagnose``, ``deviations`` <- ``report`` <- ``cluster``,
+``localcluster``, ``reading`` <- ``publishing`` <- ``probing``, ``stage`` <- ``lab``,
+``workbench`` <- ``plugin``, ``cli`` <- ``checks``
 
 ``agent`` stands aside: one file of standard library that runs in the Pod.
 """

@@ -8,7 +8,7 @@ from datetime import timedelta
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
-from pytest_k8snet import entries, manifests
+from pytest_k8snet import entries, manifests, service_manifests
 from pytest_k8snet.cluster import apply
 from pytest_k8snet.cluster.errors import ClusterError, NotFound
 from pytest_k8snet.model import EntryState, Kind
@@ -86,7 +86,7 @@ def publish(
         ((Kind.LOAD_BALANCER, item["metadata"]["name"]), item)
         for service in plan.services
         if service.balanced
-        for item in manifests.services(spec, service, plan.facts, outside)
+        for item in service_manifests.services(spec, service, plan.facts, outside)
     ]
     wanted += [
         ((entry.kind, entry.name), item)

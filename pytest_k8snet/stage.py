@@ -13,7 +13,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from pytest_k8snet import access, manifests, policies, publishing
+from pytest_k8snet import access, manifests, policies, publishing, service_manifests
 from pytest_k8snet.cluster import apply
 from pytest_k8snet.cluster.channel import Channel, child_channel, exec_channel
 from pytest_k8snet.cluster.discover import family_of, pod_addresses
@@ -133,7 +133,7 @@ class Stage:
             (self._spec.namespace(manifests.NAMESPACE_OF[wanted.role]), item)
             for wanted in self._plan.services
             if not wanted.balanced
-            for item in manifests.services(self._spec, wanted, self._plan.facts)
+            for item in service_manifests.services(self._spec, wanted, self._plan.facts)
         ]
         # Pods first: they take longest.
         made = apply.create_all(self._api, pods + services)
@@ -285,11 +285,13 @@ class Stage:
         items = []
         for service in (s for s in self._plan.services if s.manual):
             for family in self._plan.facts.families:
-                made_up = manifests.made_up_addresses(service.made_up, family)
+                made_up = service_manifests.made_up_addresses(service.made_up, family)
                 addresses = made_up or tuple(
                     a for p in servers for a in p.addresses if family_of(a) is family
                 )
-                item = manifests.endpoint_slice(self._spec, service, family, addresses)
+                item = service_manifests.endpoint_slice(
+                    self._spec, service, family, addresses
+                )
                 items.append((self._spec.namespace("server"), item))
         apply.create_all(self._api, items)
 
@@ -384,7 +386,7 @@ class Stage:
     def _change_service(self, wanted: Service, *, withdraw: bool) -> None:
         """Make a Service or make it another one; or remove it."""
         namespace = self._spec.namespace("server")
-        for item in manifests.services(self._spec, wanted, self._plan.facts):
+        for item in service_manifests.services(self._spec, wanted, self._plan.facts):
             if withdraw:
                 self._api.delete(path_in(namespace, "services", name_of(item)))
                 continue

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from pytest_k8snet import manifests
+from pytest_k8snet import manifests, service_manifests
 from pytest_k8snet.cluster import apply
 from pytest_k8snet.cluster.channel import Channel, exec_channel
 from pytest_k8snet.model import Inconclusive, Outcome, Protocol
@@ -165,7 +165,9 @@ class Workbench:
         Returns its full DNS name with the port, for ``connect``.
         """
         pod = self.pod(backend)
-        item = manifests.probe_service(self._spec, name, backend, port, pod.port)
+        item = service_manifests.probe_service(
+            self._spec, name, backend, port, pod.port
+        )
         apply.create_all(self._api, [(self.namespace, item)])
         host = f"{name}.{self.namespace}.svc.{self.facts.domain}"
         self._services.add(host)

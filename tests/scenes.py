@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 from typing import TYPE_CHECKING, Any
 
-from pytest_k8snet import manifests
+from pytest_k8snet import manifests, service_manifests
 from pytest_k8snet.manifests import LabSpec
 from pytest_k8snet.model import (
     Actor,
@@ -119,7 +119,7 @@ def scene(facts: ClusterFacts) -> Scene:
             item
             for wanted in services_of_rules()
             if facts.given or not wanted.external_ip
-            for item in manifests.services(spec(), wanted, facts)
+            for item in service_manifests.services(spec(), wanted, facts)
         )
     ]
     return Scene(
@@ -149,7 +149,7 @@ def entry_states(facts: ClusterFacts) -> dict[tuple[Kind, str], EntryState]:
         (Kind.LOAD_BALANCER, one.name)
         for service in services_of_rules()
         if service.balanced
-        for one in manifests.by_transport(service)
+        for one in service_manifests.by_transport(service)
     ]
     bases = {Family.IPV4: "198.51.100.0", Family.IPV6: "2001:db8:e::"}
     return {

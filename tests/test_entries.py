@@ -9,7 +9,7 @@ import pytest
 from faults.edge import EDGE_ROUNDS
 from scenes import facts, services_of_rules, spec
 
-from pytest_k8snet import entries, manifests
+from pytest_k8snet import entries, service_manifests
 from pytest_k8snet.model import EntryState, Feature, Kind, Protocol
 from pytest_k8snet.rules import RULES
 from pytest_k8snet.rules.entry import GATE, PLAIN, PROMISED, SECURE
@@ -105,7 +105,8 @@ def test_a_secret_has_the_chain_and_the_key_of_its_site() -> None:
 
 def test_a_load_balancer_serves_one_transport() -> None:
     made = {
-        m["metadata"]["name"]: m for m in manifests.services(SPEC, BALANCED, CLUSTER)
+        m["metadata"]["name"]: m
+        for m in service_manifests.services(SPEC, BALANCED, CLUSTER)
     }
 
     assert set(made) == {"balanced-tcp", "balanced-udp"}
@@ -119,12 +120,12 @@ def test_a_load_balancer_serves_one_transport() -> None:
 def test_source_ranges_have_the_outside_where_it_is_meant() -> None:
     def of(service: Any) -> list[str]:
         outside = ("198.51.100.7", "2001:db8:f::7")
-        (made,) = manifests.services(SPEC, service, CLUSTER, outside)
+        (made,) = service_manifests.services(SPEC, service, CLUSTER, outside)
         return list(made["spec"]["loadBalancerSourceRanges"])
 
     assert of(FOR_OTHERS) == ["192.0.2.0/24", "2001:db8::/32"]
     assert of(FOR_OUTSIDE)[2:] == ["198.51.100.7/32", "2001:db8:f::7/128"]
-    assert manifests.by_transport(FOR_OTHERS)[0].ports[0][-1] is Protocol.TCP
+    assert service_manifests.by_transport(FOR_OTHERS)[0].ports[0][-1] is Protocol.TCP
 
 
 # ------------------------------------------------------------------ what the API says

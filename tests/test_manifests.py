@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from scenes import DUAL, GIVEN, facts, plan_of, services_of_rules, spec
 
-from pytest_k8snet import manifests
+from pytest_k8snet import manifests, service_manifests
 from pytest_k8snet.manifests import EXPIRES, LABEL, MANAGED_BY, NAMESPACE_OF, RUN, US
 from pytest_k8snet.model import Family, Protocol, Role
 from pytest_k8snet.rules._world import EXTERNAL_NAME, MANUAL
@@ -33,7 +33,7 @@ def containers(made: Json) -> list[Json]:
 
 
 def service(name: str, rank: int = 0) -> Json:
-    return manifests.services(SPEC, SERVICES[name], CLUSTER)[rank]
+    return service_manifests.services(SPEC, SERVICES[name], CLUSTER)[rank]
 
 
 # -------------------------------------------------------------------------------- Pods
@@ -195,7 +195,7 @@ def test_labels_put_the_right_servers_behind_each_service() -> None:
 
 
 def test_a_service_for_each_node_selects_that_nodes_server() -> None:
-    made = manifests.services(SPEC, SERVICES["server"], CLUSTER)
+    made = service_manifests.services(SPEC, SERVICES["server"], CLUSTER)
 
     assert [s["metadata"]["name"] for s in made] == [f"server-{r}" for r in range(6)]
     assert [s["spec"]["selector"] for s in made] == [
@@ -205,7 +205,7 @@ def test_a_service_for_each_node_selects_that_nodes_server() -> None:
 
 @pytest.mark.parametrize("name", SERVICES)
 def test_every_service_carries_the_run_and_a_valid_name(name: str) -> None:
-    for made in manifests.services(SPEC, SERVICES[name], CLUSTER):
+    for made in service_manifests.services(SPEC, SERVICES[name], CLUSTER):
         assert made["metadata"]["labels"] == manifests.labels(SPEC)
         assert re.fullmatch("[a-z]([-a-z0-9]{0,61}[a-z0-9])?", made["metadata"]["name"])
 
@@ -273,7 +273,7 @@ def test_a_headless_service_has_no_virtual_ip() -> None:
 def test_an_external_name_is_in_the_clusters_own_domain() -> None:
     other = replace(CLUSTER, domain="corp.example")
 
-    (made,) = manifests.services(SPEC, EXTERNAL_NAME, other)
+    (made,) = service_manifests.services(SPEC, EXTERNAL_NAME, other)
 
     assert made["spec"] == {
         "type": "ExternalName",
@@ -287,7 +287,7 @@ def test_an_external_name_is_in_the_clusters_own_domain() -> None:
 def test_endpoints_by_hand_belong_to_their_service_and_to_nobody_else(
     family: Family, kind: str
 ) -> None:
-    made = manifests.endpoint_slice(SPEC, MANUAL, family, ("1", "2"))
+    made = service_manifests.endpoint_slice(SPEC, MANUAL, family, ("1", "2"))
 
     assert made["metadata"]["name"] == f"manual-{family}"
     assert made["metadata"]["labels"]["kubernetes.io/service-name"] == "manual"
@@ -337,7 +337,7 @@ def test_a_probe_pod_of_ones_own_may_have_labels_but_not_take_ours() -> None:
 
 
 def test_a_probe_service_leads_to_its_pod_by_both_protocols() -> None:
-    made = manifests.probe_service(SPEC, "front", "db", 80, 8080)["spec"]
+    made = service_manifests.probe_service(SPEC, "front", "db", 80, 8080)["spec"]
 
     assert made["selector"] == {f"{LABEL}pod": "db"}
     assert [(p["port"], p["targetPort"], p["protocol"]) for p in made["ports"]] == [

@@ -6,7 +6,6 @@ from io import StringIO
 from typing import TYPE_CHECKING, Any
 
 from pytest_k8snet.diagnose import UNKNOWN
-from pytest_k8snet.manifests import by_transport
 from pytest_k8snet.model import Word
 from pytest_k8snet.report.figures import (
     baseline_lines,
@@ -15,6 +14,7 @@ from pytest_k8snet.report.figures import (
     tally,
 )
 from pytest_k8snet.result import by_place, describe
+from pytest_k8snet.service_manifests import by_transport
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

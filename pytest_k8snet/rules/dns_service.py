@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from pytest_k8snet.manifests import made_up_addresses
 from pytest_k8snet.model import (
     Ask,
     Change,
@@ -41,6 +40,7 @@ from pytest_k8snet.rules._world import (
     words,
 )
 from pytest_k8snet.rules.dns import server_address
+from pytest_k8snet.service_manifests import made_up_addresses
 from pytest_k8snet.verdict import all_answered, as_asked, each, is_resolved, settled
 
 ONE_SOCKET = 20
