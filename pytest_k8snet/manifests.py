@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pytest_k8snet.model import OUTSIDE, Actor, Family, Protocol, Role
+from pytest_k8snet.model import OUTSIDE, Actor, Family, Feature, Protocol, Role
 
 if TYPE_CHECKING:
     from pytest_k8snet.model import ClusterFacts, Node
@@ -56,7 +56,7 @@ FEW = 3
 # Fixed in a network namespace of its own; on the Node's, the kernel chooses.
 PORTS = {"main/tcp": 8080, "main/udp": 8080}
 SIBLING_PORTS = {"main/tcp": 8081, "main/udp": 8081}
-SERVER_PORTS = {"other/udp": 8084, "second/tcp": 8086}
+SERVER_PORTS = {"other/udp": 8084, "second/tcp": 8086, "main/sctp": 8080}
 # One for each way in which a policy may allow it, and for each near miss.
 GUARDED_PORTS = {
     "first": 8101,
@@ -313,7 +313,12 @@ def _init_container(spec: LabSpec) -> dict[str, Any]:
 def _container(
     spec: LabSpec, role: Role, rank: int, node: Node, name: str, facts: ClusterFacts
 ) -> dict[str, Any]:
-    ports = ports_of(role, rank, name)
+    ports = {
+        port: number
+        for port, number in ports_of(role, rank, name).items()
+        # A socket is enough to have the kernel load the module.
+        if Feature.SCTP in facts.features or not port.endswith("/sctp")
+    }
     arguments = ["serve", "--name", str(Actor(role, node.name, name))]
     arguments += ["--container", name, "--state", STATE]
     for port, number in ports.items():
@@ -343,7 +348,7 @@ def _container(
 
 def _port_name(port: str) -> str:
     name, protocol = port.split("/")
-    return name if protocol == "tcp" else f"{name}-udp"
+    return name if protocol == "tcp" else f"{name}-{protocol}"
 
 
 HOST_PORT_OWNERS = {
@@ -363,7 +368,7 @@ def _host_ports(
         family = Family.IPV6 if ":" in address else Family.IPV4
         if family not in facts.families:
             continue
-        for protocol in Protocol:
+        for protocol in (Protocol.TCP, Protocol.UDP):
             if HOST_PORT_OWNERS[protocol, family] != container:
                 continue
             inside = ports_of(Role.EDGE, 0, container)[f"main/{protocol}"]

@@ -57,6 +57,7 @@ class Protocol(StrEnum):
 
     TCP = "tcp"
     UDP = "udp"
+    SCTP = "sctp"
 
 
 class PathKind(StrEnum):
@@ -514,6 +515,7 @@ class Feature(StrEnum):
     HEALTH_CHECK_NODE_PORT = "HealthCheckNodePort"
     POD_RECORDS = "PodRecords"
     SERVICE_RANGE = "ServiceRange"  # the range of ClusterIPs is published
+    SCTP = "SCTP"  # only ever claimed: a kernel shows it to a socket alone
 
 
 @dataclass(frozen=True)

@@ -50,6 +50,7 @@ LACKING = {
     Feature.HEALTH_CHECK_NODE_PORT: "no kube-proxy, which serves healthCheckNodePort",
     Feature.POD_RECORDS: "the Corefile does not say pods insecure",
     Feature.SERVICE_RANGE: "the API has no ServiceCIDR",
+    Feature.SCTP: "SCTP is not claimed, and the API does not say which kernel has it",
 }
 """Why a rule does not apply, by the feature that was neither found nor claimed."""
 

@@ -119,7 +119,7 @@ def probe_service(
             "selector": {LABEL + "pod": backend},
             "ports": [
                 _service_port(f"main-{protocol}", port, target, protocol)
-                for protocol in Protocol
+                for protocol in (Protocol.TCP, Protocol.UDP)
             ],
         },
     }

@@ -496,6 +496,29 @@ def test_what_is_not_http_is_a_wrong_answer() -> None:
     assert seen["outcome"] == Outcome.ANSWERED_WRONGLY
 
 
+@pytest.mark.parametrize("address", LOOPBACKS)
+def test_sctp_is_spoken_or_the_kernel_is_said_to_have_none(
+    address: str, tmp_path: Path
+) -> None:
+    with serving(tmp_path, "server@n1", "--port", "main/sctp=0") as server:
+        port = server.ports["main/sctp"] or 9
+        reply = ask("connect", address=address, port=port, protocol="sctp")
+
+    if has_sctp():
+        assert (reply["outcome"], reply["who"]) == (Outcome.CONNECTED, "server@n1")
+    else:
+        assert reply["outcome"] == Outcome.UNSUPPORTED
+        assert reply["detail"] == "EPROTONOSUPPORT"
+
+
+def has_sctp() -> bool:
+    try:
+        socket.socket(socket.AF_INET, socket.SOCK_STREAM, 132).close()
+    except OSError:
+        return False
+    return True
+
+
 def test_a_connection_may_be_silent_for_a_while(server: Server) -> None:
     port = server.ports["main/tcp"]
 

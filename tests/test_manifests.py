@@ -12,7 +12,7 @@ from scenes import DUAL, GIVEN, facts, plan_of, services_of_rules, spec
 
 from pytest_k8snet import manifests, service_manifests
 from pytest_k8snet.manifests import EXPIRES, LABEL, MANAGED_BY, NAMESPACE_OF, RUN, US
-from pytest_k8snet.model import Family, Protocol, Role
+from pytest_k8snet.model import Family, Feature, Role
 from pytest_k8snet.rules._world import EXTERNAL_NAME, MANUAL
 
 Json = dict[str, Any]
@@ -113,6 +113,19 @@ def test_every_port_of_a_pod_has_a_name_of_its_own(role: Role) -> None:
 
         assert [n for n in names if not re.fullmatch("[a-z0-9-]{1,15}", n)] == []
         assert len(set(names)) == len(names)
+
+
+def test_a_server_opens_an_sctp_port_only_where_that_is_claimed() -> None:
+    unclaimed = replace(CLUSTER, features=CLUSTER.features - {Feature.SCTP})
+    without, with_it = (
+        containers(manifests.pod(SPEC, Role.SERVER, 1, cluster))[0]
+        for cluster in (unclaimed, CLUSTER)
+    )
+
+    assert "main/sctp=8080" not in without["command"]
+    assert "main/sctp=8080" in with_it["command"]
+    added = [port for port in with_it["ports"] if port not in without["ports"]]
+    assert added == [{"name": "main-sctp", "containerPort": 8080, "protocol": "SCTP"}]
 
 
 def test_a_pod_of_host_network_lets_the_kernel_choose_its_ports() -> None:
@@ -341,7 +354,7 @@ def test_a_probe_service_leads_to_its_pod_by_both_protocols() -> None:
 
     assert made["selector"] == {f"{LABEL}pod": "db"}
     assert [(p["port"], p["targetPort"], p["protocol"]) for p in made["ports"]] == [
-        (80, 8080, protocol.upper()) for protocol in Protocol
+        (80, 8080, protocol) for protocol in ("TCP", "UDP")
     ]
 
 

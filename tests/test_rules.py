@@ -303,7 +303,7 @@ def test_every_rule_that_the_catalogue_demands_is_there() -> None:
 
 def test_test_ids_are_unique_and_say_nothing_of_any_cluster() -> None:
     ids = [check.id for check in CHECKS]
-    axes = "(-(tcp|udp))?(-(ipv4|ipv6))?(-(same|cross)-node)?"
+    axes = "(-(tcp|udp|sctp))?(-(ipv4|ipv6))?(-(same|cross)-node)?"
 
     assert set(Counter(ids).values()) == {1}
     assert [i for i in ids if not re.fullmatch(rf"[A-Z]+(-[A-Z0-9]+)*{axes}", i)] == []

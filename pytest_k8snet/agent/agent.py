@@ -8,7 +8,7 @@ image. It judges nothing: it reports what it saw, in the words of ``model.Outcom
     agent.py control [--name NAME] [--state DIR] [--container main]
     agent.py facts --out FILE
     agent.py probe '{"op": "connect", ...}'
-    agent.py tcp ADDRESS PORT | udp ADDRESS PORT [SIZE | mtu]
+    agent.py tcp|sctp ADDRESS PORT | udp ADDRESS PORT [SIZE | mtu]
     agent.py dns SERVER|- NAME TYPE [tcp] | lookup NAME | fetch ADDRESS PORT HOST/PATH
 """
 
@@ -58,6 +58,12 @@ IPV6_MTU_DISCOVER, IPV6_MTU, IPV6_RECVERR = 23, 24, 25
 IPV6_RECVPKTINFO, IPV6_PKTINFO, IPV6_DONTFRAG = 49, 50, 62
 PMTUDISC_WANT, PMTUDISC_DO = 1, 2
 
+TRANSPORTS = {
+    "tcp": (socket.SOCK_STREAM, socket.IPPROTO_TCP),
+    "udp": (socket.SOCK_DGRAM, socket.IPPROTO_UDP),
+    "sctp": (socket.SOCK_STREAM, 132),
+}
+
 CONNECTED, ANSWERED, REFUSED, RESET = "connected", "answered", "refused", "reset"
 TIMED_OUT, UNREACHABLE, TOO_BIG = "timed out", "unreachable", "too big"
 NAME_NOT_FOUND, ANSWERED_WRONGLY = "name not found", "answered wrongly"
@@ -80,6 +86,7 @@ OUTCOME_OF_ERRNO = {
     errno.EADDRNOTAVAIL: UNREACHABLE,  # the address family is off in this Pod
     errno.EAFNOSUPPORT: UNREACHABLE,
     errno.EMSGSIZE: TOO_BIG,
+    errno.EPROTONOSUPPORT: UNSUPPORTED,  # the kernel has no such transport
 }
 
 
@@ -118,6 +125,12 @@ def same_address(one: str, other: str) -> bool:
     if family != family_of(other):
         return False
     return socket.inet_pton(family, one) == socket.inet_pton(family, other)
+
+
+def send_at_once(sock: socket.socket) -> None:
+    """Have what is short sent without waiting for more, where that can be said."""
+    if sock.proto == socket.IPPROTO_TCP:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
 def report_errors(sock: socket.socket, on: int) -> None:
@@ -224,11 +237,12 @@ def digest_of(parts: Any) -> str:
 
 
 def bind_socket(
-    family: socket.AddressFamily, kind: socket.SocketKind, address: str, port: int
+    family: socket.AddressFamily, transport: str, address: str, port: int
 ) -> socket.socket | None:
-    """Bind one socket; None when this IP family is not available here."""
+    """Bind one socket; None when this family, or transport, is not available here."""
+    kind, protocol = TRANSPORTS[transport]
     try:
-        sock = socket.socket(family, kind)
+        sock = socket.socket(family, kind, protocol)
     except OSError:
         return None
     try:
@@ -252,7 +266,7 @@ def bind_socket(
 
 
 def bind_families(
-    kind: socket.SocketKind, addresses: tuple[str, str], port: int
+    transport: str, addresses: tuple[str, str], port: int
 ) -> list[socket.socket]:
     """Bind an IPv4 and an IPv6 socket to one port number, chosen by the kernel for 0.
 
@@ -260,10 +274,10 @@ def bind_families(
     one is tried.
     """
     for attempt in range(20):
-        first = bind_socket(socket.AF_INET, kind, addresses[0], port)
+        first = bind_socket(socket.AF_INET, transport, addresses[0], port)
         number = first.getsockname()[1] if first else port
         try:
-            second = bind_socket(socket.AF_INET6, kind, addresses[1], number)
+            second = bind_socket(socket.AF_INET6, transport, addresses[1], number)
         except OSError:
             if first:
                 first.close()
@@ -284,14 +298,14 @@ class Server:
 
     def open(self, name: str, port: int) -> None:
         """Open the port called NAME/PROTOCOL in every IP family."""
-        label, _, protocol = name.partition("/")
+        label, _, transport = name.partition("/")
         addresses = ("127.0.0.1", "::1") if label == "loopback" else ("0.0.0.0", "::")  # noqa: S104
-        kind = socket.SOCK_DGRAM if protocol == "udp" else socket.SOCK_STREAM
-        loop = self.answer_datagrams if protocol == "udp" else self.accept
-        sockets = bind_families(kind, addresses, port)
-        if not sockets:
+        loop = self.answer_datagrams if transport == "udp" else self.accept
+        sockets = bind_families(transport, addresses, port)
+        if not sockets and transport != "sctp":
             raise OSError(errno.EADDRNOTAVAIL, "no IP family is available")
-        self.ports[name] = sockets[0].getsockname()[1]
+        # Where the kernel has no SCTP, whoever dials the port is to see that.
+        self.ports[name] = sockets[0].getsockname()[1] if sockets else port
         self.sockets += [(sock, loop) for sock in sockets]
 
     def start(self) -> None:
@@ -316,7 +330,7 @@ class Server:
         with client:
             try:
                 client.settimeout(IDLE_CLIENT)
-                client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                send_at_once(client)
                 self.converse(client, peer)
             except (OSError, ValueError):
                 return
@@ -606,17 +620,18 @@ def resolver_stop(error: socket.gaierror) -> Stop:
 
 
 def dial(probe: Probe, address: str, most: float = 3600.0) -> socket.socket:
-    """Connect by TCP. The phase is "connect" until the handshake is over."""
+    """Connect by TCP or SCTP. The phase is "connect" until the handshake is over."""
     probe.phase("connect")
     probe.reply["address"] = plain(address)
-    sock = socket.socket(family_of(address), socket.SOCK_STREAM)
+    transport = "sctp" if probe.text("protocol", "tcp") == "sctp" else "tcp"
+    sock = socket.socket(family_of(address), *TRANSPORTS[transport])
     try:
         source = probe.number("source_port", 0)
         if source:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             sock.bind(("", source))
         report_errors(sock, 1)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        send_at_once(sock)
         sock.settimeout(probe.left(most))
         sock.connect((address, probe.number("port")))
         # Beyond the handshake TCP rides out a stray ICMP error, as any program's does.
@@ -696,7 +711,7 @@ SOURCE_PORTS: dict[tuple[int, bool], threading.Lock] = {}
 
 
 def op_connect(probe: Probe) -> str:
-    """Connect and exchange a line (TCP), or exchange one datagram (UDP)."""
+    """Connect and exchange a line (TCP, SCTP), or exchange one datagram (UDP)."""
     address = probe.address()
     source = probe.number("source_port", 0)
     if not source:
@@ -1645,7 +1660,7 @@ def main(arguments: list[str]) -> int:
     commands = {"serve": serve, "control": control, "facts": write_facts}
     if command in commands:
         return commands[command](options)
-    if command in ("probe", "tcp", "udp", "dns", "lookup", "fetch"):
+    if command in ("probe", *TRANSPORTS, "dns", "lookup", "fetch"):
         return probe_by_hand(command, options.words)
     raise SystemExit(__doc__)
 

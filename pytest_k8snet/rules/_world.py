@@ -334,10 +334,10 @@ def dns(
 # --------------------------------------------------------------------------- controls
 
 
-def serves(role: Role) -> Control:
+def serves(role: Role, protocol: Protocol | None = None) -> Control:
     """A target that does not answer at home says nothing about the network."""
     return Control(
-        Ask(role, Op.CONNECT, pod(role), Spread.OWN),
+        connect(role, pod(role), Spread.OWN, protocol=protocol),
         is_connected,
         f"every {role} answers at home, at its own Pod IP",
     )

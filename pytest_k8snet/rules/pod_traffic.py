@@ -7,6 +7,7 @@ from dataclasses import replace
 from pytest_k8snet.model import (
     Ask,
     Deviation,
+    Feature,
     Level,
     Op,
     Probe,
@@ -160,10 +161,28 @@ POD_IDLE_CONNECTION = Rule(
     usually="a stateful firewall or a tunnel that forgets quiet connections",
 )
 
+POD_SCTP = Rule(
+    id="POD-SCTP",
+    requirement="Every Pod MUST reach every other Pod at its Pod IP by SCTP.",
+    spec=NETWORK_MODEL,
+    mark="rule2",
+    level=Level.FEATURE,
+    needs=frozenset({Feature.SCTP}),
+    protocols=(Protocol.SCTP,),
+    families=FAMILIES,
+    paths=PATHS,
+    # By TCP: a kernel without SCTP is what the rule is to show.
+    provided=(serves(Role.SERVER, Protocol.TCP),),
+    probes=(connect(Role.CLIENT, pod(Role.SERVER)),),
+    judge=all_connected,
+    usually="a kernel without SCTP, or a firewall that knows TCP and UDP only",
+)
+
 RULES = (
     POD_MTU_CONSISTENT,
     POD_FRAGMENTS,
     POD_LOSS,
     POD_PING,
     POD_IDLE_CONNECTION,
+    POD_SCTP,
 )

@@ -27,6 +27,7 @@ from pytest_k8snet.rules._world import (
     FAMILIES,
     FEW_SERVERS,
     KUBERNETES,
+    PATHS,
     PORT,
     SERVICE,
     VIRTUAL_IPS,
@@ -40,6 +41,7 @@ from pytest_k8snet.rules._world import (
     ports,
     sees_several,
     server_at,
+    server_there,
     serves,
 )
 from pytest_k8snet.rules.service import TO_FEW
@@ -58,6 +60,9 @@ DUAL_STACK = f"{KUBERNETES}/concepts/services-networking/dual-stack/#services"
 FIRST = (("rank", "0"),)
 IPV4_THEN_6, IPV6_THEN_4 = ("IPv4", "IPv6"), ("IPv6", "IPv4")
 
+OVER_SCTP = Service(
+    "over-sctp", (("main-sctp", PORT, 8080, Protocol.SCTP),), per_node=True
+)
 FRESH = Service("fresh", ports(PORT), selector=FIRST)
 BEFORE = Service("changing", (), external_name="kubernetes.default.svc.{domain}")
 INTERNAL = Service(
@@ -363,6 +368,25 @@ SERVICE_API_FIRST_IP = Rule(
     usually="a Service range that was changed after the cluster was made",
 )
 
+SERVICE_SCTP = Rule(
+    id="SERVICE-SCTP",
+    requirement=(
+        "A Pod on every Node MUST reach a Service's backends by SCTP at its ClusterIP."
+    ),
+    spec=f"{KUBERNETES}/reference/networking/service-protocols/#protocol-sctp",
+    mark="rule3",
+    level=Level.FEATURE,
+    needs=frozenset({Feature.SCTP}),
+    services=(OVER_SCTP,),
+    protocols=(Protocol.SCTP,),
+    families=FAMILIES,
+    paths=PATHS,
+    provided=(serves(Role.SERVER, Protocol.TCP),),
+    probes=(connect(Role.CLIENT, cluster_ip(OVER_SCTP), who=server_there),),
+    judge=all_connected,
+    usually="a service proxy, or connection tracking, that knows TCP and UDP only",
+)
+
 RULES = (
     SERVICE_BALANCE,
     SERVICE_PROGRAMMING_TIME,
@@ -373,4 +397,5 @@ RULES = (
     SERVICE_EXTERNAL_IPS,
     SERVICE_DUAL_STACK,
     SERVICE_API_FIRST_IP,
+    SERVICE_SCTP,
 )
