@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from kernel import has_sctp
 
 from pytest_k8snet.agent import agent
 from pytest_k8snet.model import Op, Outcome
@@ -509,14 +510,6 @@ def test_sctp_is_spoken_or_the_kernel_is_said_to_have_none(
     else:
         assert reply["outcome"] == Outcome.UNSUPPORTED
         assert reply["detail"] == "EPROTONOSUPPORT"
-
-
-def has_sctp() -> bool:
-    try:
-        socket.socket(socket.AF_INET, socket.SOCK_STREAM, 132).close()
-    except OSError:
-        return False
-    return True
 
 
 def test_a_connection_may_be_silent_for_a_while(server: Server) -> None:

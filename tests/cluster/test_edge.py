@@ -13,12 +13,12 @@ from conftest import NAME, made
 from faults import seen
 from faults.edge import EDGE_ROUNDS, EdgeFault, pool_exhausted
 from faults.ends import everywhere
-from faults.fault import LACKING
+from faults.fault import ENTERED_BY
 from faults.table import Sighting
 from shipped_suite import Suite
 
 from pytest_k8snet.localcluster import PROBE_IMAGE
-from pytest_k8snet.model import Feature, Word
+from pytest_k8snet.model import Word
 from pytest_k8snet.result import describe
 from pytest_k8snet.rules import RULES
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.cluster
 
-EDGE_RULES = {r.id for r in RULES if r.needs & (LACKING - {Feature.NETWORK_POLICY})}
+EDGE_RULES = {r.id for r in RULES if r.needs & ENTERED_BY}
 CHOSEN = ("-m", "rule4", "-k", "LOADBALANCER or INGRESS or GATEWAY")
 CLAIM = "--k8snet-features=LoadBalancer,Ingress,Gateway"
 PLUGINS = str(Path(__file__).parent)

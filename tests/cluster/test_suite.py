@@ -9,6 +9,7 @@ from access import kubeconfig_for, rules_in
 from faults.ends import Ends
 from faults.fault import LEFT_OUT
 from faults.objects import tainted
+from kernel import has_sctp
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -143,6 +144,17 @@ def test_other_kinds_of_clusters_are_green_too(
         explained = LEFT_OUT | ({"SERVICE-DUAL-STACK"} if absent else set())
         others = (c.id for c in skipped if c.rule not in explained)
         assert all(absent and absent in i for i in others)
+
+
+def test_a_kernel_without_the_sctp_that_is_claimed_fails(suite: Suite) -> None:
+    run = suite.run("-k", "SCTP", "--k8snet-features=SCTP")
+
+    assert run.report, run.output
+    if has_sctp():
+        assert run.green, run.output
+    else:
+        assert set(run.words.values()) == {"fail"}
+        assert "not supported (EPROTONOSUPPORT)" in run.output
 
 
 def test_a_tainted_node_is_asked_like_the_others(suite: Suite) -> None:

@@ -35,9 +35,8 @@ POLICED = frozenset(rule.id for rule in RULES if Feature.NETWORK_POLICY in rule.
 """Rules that ask for what policies allow and for what they do not: in each of their
 checks, some cells conform whatever goes wrong."""
 
-LACKING = {
-    *(Feature.NETWORK_POLICY, Feature.LOAD_BALANCER, Feature.INGRESS, Feature.GATEWAY),
-}
+ENTERED_BY = {Feature.LOAD_BALANCER, Feature.INGRESS, Feature.GATEWAY}
+LACKING = {Feature.NETWORK_POLICY, Feature.SCTP, *ENTERED_BY}
 LEFT_OUT = frozenset(rule.id for rule in RULES if rule.option or rule.needs & LACKING)
 """Rules that need what only the user can name, or what the shared cluster has not."""
 
