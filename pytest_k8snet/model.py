@@ -6,8 +6,8 @@ imports only from layers below its own*; modules of one package may import each 
 ``model`` <- ``verdict``, ``manifests``, ``pki`` <- ``service_manifests`` <- ``rules``,
 ``policies``, ``entries`` <- ``plan``, ``wire`` <- ``result``, ``access``, ``status``,
 ``schedule`` <- ``diagnose``, ``deviations`` <- ``report`` <- ``cluster``,
-``localcluster``, ``reading`` <- ``publishing`` <- ``probing``, ``stage`` <- ``lab``,
-``workbench`` <- ``plugin``, ``cli`` <- ``checks``
+``localcluster``, ``reading`` <- ``faults``, ``publishing`` <- ``probing``, ``stage`` <-
+``lab``, ``workbench`` <- ``plugin``, ``cli`` <- ``checks``
 
 ``agent`` stands aside: one file of standard library that runs in the Pod.
 """

@@ -38,6 +38,8 @@ MAY_REACH_OUT = frozenset(
         *("cluster", "localcluster", STANDS_ASIDE),
         # It hands the terminal over to a command on a Node.
         "cli",
+        # One of its files stands where a Node has its runc.
+        "faults",
     }
 )
 CLOCKS = frozenset({"asyncio", "time"})
@@ -50,7 +52,7 @@ MAY_READ_THE_CLOCK = MAY_REACH_OUT | {
     "plugin",
 }
 KNOWS_PYTEST = frozenset({"plugin", "checks"})
-MAKES_LOCAL_CLUSTERS = frozenset({"localcluster", "plugin", "cli"})
+MAKES_LOCAL_CLUSTERS = frozenset({"localcluster", "faults", "plugin", "cli"})
 
 
 def noun(path: Path) -> str:

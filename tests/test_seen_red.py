@@ -6,8 +6,8 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from faults import FAULTS, ROUNDS, Fault
-from faults.edge import EDGE_FAULTS
+from faults import EXPECTED, ROUNDS, Expected
+from faults.edge import EDGE_EXPECTED
 from faults.table import Sighting, read, write
 
 from pytest_k8snet.model import Level, Rule
@@ -18,7 +18,7 @@ IDS = {rule.id for rule in RULES}
 
 
 def faults_of(rule: str) -> set[str]:
-    return {fault.id for fault in FAULTS if rule in fault.red}
+    return {one.fault.id for one in EXPECTED if rule in one.red}
 
 
 @pytest.mark.parametrize("rule", RULES, ids=str)
@@ -27,31 +27,31 @@ def test_every_must_has_a_fault_under_which_it_fails(rule: Rule) -> None:
         assert faults_of(rule.id), f"add a fault to tests/faults/ that breaks {rule.id}"
 
 
-@pytest.mark.parametrize("fault", FAULTS, ids=str)
-def test_a_fault_names_rules_that_exist(fault: Fault) -> None:
-    named = {*fault.red, *fault.inconclusive, *fault.may}
+@pytest.mark.parametrize("one", EXPECTED, ids=str)
+def test_a_fault_names_rules_that_exist(one: Expected) -> None:
+    named = {*one.red, *one.inconclusive, *one.may}
 
-    assert fault.red
+    assert one.red
     assert named <= IDS
-    assert not set(fault.red) & set(fault.may)
+    assert not set(one.red) & set(one.may)
 
 
 def test_every_fault_is_made_once() -> None:
-    made = Counter(fault.id for faults in ROUNDS for fault in faults)
+    made = Counter(one.fault.id for faults in ROUNDS for one in faults)
 
-    assert made == Counter(fault.id for fault in FAULTS)
+    assert made == Counter(one.fault.id for one in EXPECTED)
     assert set(made.values()) == {1}
 
 
 def test_the_faults_of_a_round_want_the_same_of_the_suite() -> None:
     for faults in ROUNDS:
-        assert len({fault.args for fault in faults}) == 1
+        assert len({one.args for one in faults}) == 1
 
 
 def test_the_table_has_faults_with_the_rules_that_they_turn_red() -> None:
     rows = {s.fault: set(s.red) for s in read(TABLE.read_text())}
-    wanted = {fault.id: set(fault.red) for fault in FAULTS}
-    wanted |= {fault.id: set(fault.red) for fault in EDGE_FAULTS}
+    wanted = {one.fault.id: set(one.red) for one in EXPECTED}
+    wanted |= {one.fault.id: set(one.red) for one in EDGE_EXPECTED}
 
     assert rows.items() <= wanted.items(), "docs/seen-red.md says how to write it"
     seen = set().union(*rows.values())

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from faults import Site
+    from pytest_k8snet.faults.site import Site
 
 NAME = "k8snet-tester"
 RBAC = "/apis/rbac.authorization.k8s.io/v1"

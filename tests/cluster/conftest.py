@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from faults import FAULTS, Site
-from faults.edge import EDGE_FAULTS
+from faults import EXPECTED
+from faults.edge import EDGE_EXPECTED
 from faults.table import Sighting, write
 from interruptible import ctrl_c_counts  # noqa: F401 - for every test
 from shipped_suite import Suite
 
 from pytest_k8snet import localcluster
+from pytest_k8snet.faults.site import Site
 from pytest_k8snet.localcluster import LocalClusterError
 from pytest_k8snet.plugin import options
 
@@ -111,5 +112,5 @@ def sightings() -> Iterator[list[Sighting]]:
     found: list[Sighting] = []
     yield found
     if file := os.environ.get("SEEN_RED"):
-        known = {fault.id for fault in FAULTS} | {fault.id for fault in EDGE_FAULTS}
+        known = {str(one) for one in (*EXPECTED, *EDGE_EXPECTED)}
         write(Path(file), found, known)

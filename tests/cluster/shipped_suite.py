@@ -11,15 +11,13 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from faults.site import wait_until
-
+from pytest_k8snet.faults.site import wait_until
 from pytest_k8snet.report.recording import read
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from faults import Site
-
+    from pytest_k8snet.faults.site import Site
     from pytest_k8snet.report.recording import Recording
     from pytest_k8snet.report.schema import Report
 

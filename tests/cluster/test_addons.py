@@ -6,15 +6,17 @@ import json
 from typing import TYPE_CHECKING
 
 import pytest
-from faults.objects import everything_denied
-from faults.site import wait_until
+
+from pytest_k8snet.faults.objects import everything_denied
+from pytest_k8snet.faults.site import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from contextlib import AbstractContextManager
 
-    from faults import Site
     from shipped_suite import Suite, SuiteRun
+
+    from pytest_k8snet.faults.site import Site
 
     OtherCluster = Callable[[str], AbstractContextManager[Suite]]
 

@@ -8,15 +8,17 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 from access import kubeconfig_for
-from faults.site import wait_until
+
+from pytest_k8snet.faults.site import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from contextlib import AbstractContextManager
     from pathlib import Path
 
-    from faults import Site
     from shipped_suite import Suite, SuiteRun
+
+    from pytest_k8snet.faults.site import Site
 
     OtherCluster = Callable[[str], AbstractContextManager[Suite]]
 

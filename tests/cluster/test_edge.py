@@ -11,12 +11,13 @@ import yaml
 from access import kubeconfig_for, rules_in
 from conftest import NAME, made
 from faults import seen
-from faults.edge import EDGE_ROUNDS, EdgeFault, pool_exhausted
+from faults.edge import EDGE_ROUNDS, EdgeExpected
 from faults.ends import everywhere
-from faults.fault import ENTERED_BY
+from faults.expected import ENTERED_BY
 from faults.table import Sighting
 from shipped_suite import Suite
 
+from pytest_k8snet.faults.catalogue.edge import POOL_EXHAUSTED
 from pytest_k8snet.localcluster import PROBE_IMAGE
 from pytest_k8snet.model import Word
 from pytest_k8snet.result import describe
@@ -25,8 +26,9 @@ from pytest_k8snet.rules import RULES
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from faults import Site
     from shipped_suite import SuiteRun
+
+    from pytest_k8snet.faults.site import Site
 
 pytestmark = pytest.mark.cluster
 
@@ -81,7 +83,7 @@ def test_what_is_found_and_gets_no_address_does_not_apply(
     # Of what asks the API alone: nor does anybody know where its outside is.
     chosen = ("-k", "LOADBALANCER-STATUS", f"--k8snet-image={PROBE_IMAGE}")
 
-    with pool_exhausted(suite_there.site):
+    with POOL_EXHAUSTED.inject(suite_there.site):
         run = suite_there.run(*chosen, *there)
 
     assert words(run, Word.NOT_APPLICABLE) == {"LOADBALANCER-STATUS"}, run.output
@@ -94,16 +96,16 @@ def test_what_is_found_and_gets_no_address_does_not_apply(
     "faults", EDGE_ROUNDS, ids=lambda faults: "+".join(map(str, faults))
 )
 def test_what_is_wrong_is_seen(
-    faults: tuple[EdgeFault, ...], suite_there: Suite, sightings: list[Sighting]
+    faults: tuple[EdgeExpected, ...], suite_there: Suite, sightings: list[Sighting]
 ) -> None:
-    arguments = [word for fault in faults for word in fault.arguments]
+    arguments = [word for one in faults for word in one.args]
     with ExitStack() as stack:
-        for fault in faults:
-            stack.enter_context(fault.inject(suite_there.site))
+        for one in faults:
+            stack.enter_context(one.fault.inject(suite_there.site))
         run = suite_there.run(*CHOSEN, *arguments, PYTHONPATH=PLUGINS)
 
-    wrong = {rule: said for fault in faults for rule, said in fault.red.items()}
-    unclear = {rule for fault in faults for rule in fault.inconclusive}
+    wrong = {rule: said for one in faults for rule, said in one.red.items()}
+    unclear = {rule for one in faults for rule in one.inconclusive}
     assert words(run, Word.FAIL) == set(wrong), run.output
     assert words(run, Word.INCONCLUSIVE) == unclear, run.output
     assert run.recording
@@ -113,10 +115,10 @@ def test_what_is_wrong_is_seen(
             details = [describe(cell.shown) for cell in cells if not cell.conforms]
             assert any(wrong[check.rule] in one for one in details), details
     seconds = round(run.recording.report.figures.total)
-    for fault in faults:
-        rules = dict.fromkeys(fault.red, everywhere)
+    for one in faults:
+        rules = dict.fromkeys(one.red, everywhere)
         red = seen(rules, run.recording, suite_there.site)
-        sightings.append(Sighting(fault.id, fault.breaks, seconds, red))
+        sightings.append(Sighting(one.fault.id, one.fault.breaks, seconds, red))
 
 
 def test_where_everything_is_healed_it_is_green(suite_there: Suite) -> None:

@@ -22,7 +22,7 @@ def names(faults: Round) -> str:
 def test_a_fault_is_seen_where_it_is_and_nowhere_else(
     faults: Round, suite: Suite, sightings: list[Sighting]
 ) -> None:
-    (args,) = {fault.args for fault in faults}
+    (args,) = {one.args for one in faults}
 
     with injected(faults, suite.site):
         run = suite.run(*args)
@@ -32,9 +32,9 @@ def test_a_fault_is_seen_where_it_is_and_nowhere_else(
     assert not found, "\n".join(found)
     assert run.exit_code == pytest.ExitCode.TESTS_FAILED
     seconds = round(run.recording.report.figures.total)
-    for fault in faults:
-        red = seen(fault.red, run.recording, suite.site)
-        sightings.append(Sighting(fault.id, fault.breaks, seconds, red))
+    for one in faults:
+        red = seen(one.red, run.recording, suite.site)
+        sightings.append(Sighting(one.fault.id, one.fault.breaks, seconds, red))
 
 
 def test_a_cluster_whose_faults_are_healed_is_green(suite: Suite) -> None:

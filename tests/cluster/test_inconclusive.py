@@ -6,11 +6,13 @@ import signal
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from faults.site import end
+
+from pytest_k8snet.faults.site import end
 
 if TYPE_CHECKING:
-    from faults import Site
     from shipped_suite import Suite, SuiteRun
+
+    from pytest_k8snet.faults.site import Site
 
 pytestmark = pytest.mark.cluster
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from faults.site import wait_until
 
+from pytest_k8snet.faults.site import wait_until
 from pytest_k8snet.manifests import EXPIRES
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 from faults.catalogue.policies import CLAIM
-from faults.objects import everything_denied
 
+from pytest_k8snet.faults.objects import everything_denied
 from pytest_k8snet.model import Word
 
 if TYPE_CHECKING:

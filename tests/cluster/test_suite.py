@@ -7,18 +7,20 @@ from typing import TYPE_CHECKING
 import pytest
 from access import kubeconfig_for, rules_in
 from faults.ends import Ends
-from faults.fault import LEFT_OUT
-from faults.objects import tainted
+from faults.expected import LEFT_OUT
 from kernel import has_sctp
+
+from pytest_k8snet.faults.catalogue.network import HAIRPIN_OFF
+from pytest_k8snet.faults.objects import tainted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from contextlib import AbstractContextManager
     from pathlib import Path
 
-    from faults import Site
     from shipped_suite import Suite, SuiteRun
 
+    from pytest_k8snet.faults.site import Site
     from pytest_k8snet.report.schema import CheckDocument
 
     OtherCluster = Callable[[str], AbstractContextManager[Suite]]
@@ -107,8 +109,6 @@ def test_only_what_is_chosen_is_asked(
 
 
 def test_what_failed_last_is_asked_alone(suite: Suite) -> None:
-    from faults.catalogue.network import HAIRPIN_OFF  # noqa: PLC0415 - one use
-
     with HAIRPIN_OFF.inject(suite.site):
         first = suite.run("-m", "rule3")
     second = suite.run("--lf", again=True)

@@ -1,17 +1,15 @@
-"""Real faults for the local cluster, each with what the suite must say of it."""
+"""What the suite must say of the faults that it is shipped with."""
 
 from __future__ import annotations
 
-from faults.catalogue import FAULTS, ROUNDS
-from faults.fault import Fault, Round, injected, seen, surprises
-from faults.site import Site
+from faults.catalogue import EXPECTED, ROUNDS
+from faults.expected import Expected, Round, injected, seen, surprises
 
 __all__ = [
-    "FAULTS",
+    "EXPECTED",
     "ROUNDS",
-    "Fault",
+    "Expected",
     "Round",
-    "Site",
     "injected",
     "seen",
     "surprises",

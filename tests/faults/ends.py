@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from faults.site import Site
+    from pytest_k8snet.faults.site import Site
     from pytest_k8snet.report.recording import Cell
 
 NODE = re.compile(r"@([a-z0-9-]+)")

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import yaml
-from faults.fault import LEFT_OUT
+from faults.expected import LEFT_OUT
 
 from kind import recipe
 from kind.conftest import NAME

@@ -1,4 +1,4 @@
-"""The faults, and which of them are made together."""
+"""What must be seen of each fault, and which are made together."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 from faults.catalogue import network, objects, pods, policies
 
 if TYPE_CHECKING:
-    from faults.fault import Fault, Round
+    from faults.expected import Expected, Round
 
-FAULTS: tuple[Fault, ...] = (
-    *network.FAULTS,
-    *pods.FAULTS,
-    *objects.FAULTS,
-    *policies.FAULTS,
+EXPECTED: tuple[Expected, ...] = (
+    *network.EXPECTED,
+    *pods.EXPECTED,
+    *objects.EXPECTED,
+    *policies.EXPECTED,
 )
 
 ALONE = (
@@ -24,7 +24,7 @@ ALONE = (
     network.CUT_OFF,
     pods.OWN_PODS_BLOCKED,
     pods.KUBELET_CLOSED,
-    *policies.FAULTS,
+    *policies.EXPECTED,
 )
 """Faults of which much goes wrong, or which need arguments of their own."""
 

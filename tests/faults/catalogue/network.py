@@ -6,9 +6,6 @@ their Nodes' names: control-plane, worker, worker2.
 
 from __future__ import annotations
 
-from contextlib import contextmanager
-
-from faults import bridge, netfilter, routes, service_proxy
 from faults.ends import (
     Cells,
     asked_on,
@@ -24,9 +21,9 @@ from faults.ends import (
     to,
     touching,
 )
-from faults.fault import Fault
-
-FIRST, ONE, OTHER = "control-plane", "worker", "worker2"
+from faults.expected import Expected
+from pytest_k8snet.faults.catalogue import network as shipped
+from pytest_k8snet.faults.catalogue.nodes import ONE, OTHER
 
 NEVER_CONNECTED = (
     "POD-SOURCE-PRESERVED",
@@ -76,10 +73,8 @@ def each(rules: tuple[str, ...], cells: Cells) -> dict[str, Cells]:
     return dict.fromkeys(rules, cells)
 
 
-ROUTE_MISSING = Fault(
-    id="route-missing-podcidr",
-    breaks="A Node has no route to one other Node's Pods.",
-    inject=routes.missing(ONE, to=OTHER),
+ROUTE_MISSING = Expected(
+    shipped.ROUTE_MISSING,
     red={
         **each(
             (
@@ -121,10 +116,8 @@ ROUTE_MISSING = Fault(
     may={"SERVICE-HEADLESS": "dials one of three addresses, whichever comes first"},
 )
 
-RULES_MISSING = Fault(
-    id="kube-proxy-rules-missing",
-    breaks="A Node has no Service rules at all.",
-    inject=service_proxy.rules_flushed(OTHER),
+RULES_MISSING = Expected(
+    shipped.RULES_MISSING,
     red={
         **each(
             (
@@ -166,20 +159,16 @@ RULES_MISSING = Fault(
     ),
 )
 
-MASQUERADED = Fault(
-    id="masq-pod-to-pod",
-    breaks="A Node hides its Pods' addresses from the rest of the cluster.",
-    inject=netfilter.pods_masqueraded(OTHER),
+MASQUERADED = Expected(
+    shipped.MASQUERADED,
     red=each(
         ("POD-SOURCE-PRESERVED", "SERVICE-SOURCE-PRESERVED", "POD-TO-HOST-NETWORK"),
         leaving(OTHER),
     ),
 )
 
-LARGE_PACKETS_LOST = Fault(
-    id="mtu-path-blackhole",
-    breaks="The way to a Node carries less than its Pods' MTU, and nobody is told.",
-    inject=netfilter.large_packets_lost(OTHER, most=1400),
+LARGE_PACKETS_LOST = Expected(
+    shipped.LARGE_PACKETS_LOST,
     red={
         **each(("POD-FULL-SIZE", "POD-BULK", "POD-FRAGMENTS"), crossing(OTHER)),
         # By TCP, an answer comes in segments of full size.
@@ -190,10 +179,8 @@ LARGE_PACKETS_LOST = Fault(
 
 DRAWN = ("DNS-SERVICE", "DNS-NO-STALL")
 
-DNS_REPLICA_SILENT = Fault(
-    id="coredns-one-replica-bad",
-    breaks="One replica of the cluster DNS does not answer, and counts as ready.",
-    inject=contextmanager(netfilter.first_dns_replica_silent),
+DNS_REPLICA_SILENT = Expected(
+    shipped.DNS_REPLICA_SILENT,
     red={
         "DNS-EVERY-REPLICA": lambda ends: any(
             f"DNS server {address['ip']}:" in ends.dialled
@@ -209,17 +196,13 @@ DNS_REPLICA_SILENT = Fault(
     },
 )
 
-HAIRPIN_OFF = Fault(
-    id="hairpin-off",
-    breaks="A Node's Pods cannot reach themselves through their own Service.",
-    inject=bridge.without_hairpin(OTHER),
+HAIRPIN_OFF = Expected(
+    shipped.HAIRPIN_OFF,
     red={"SERVICE-HAIRPIN": asked_on(OTHER)},
 )
 
-CUT_OFF = Fault(
-    id="pod-traffic-dropped",
-    breaks="A Node drops whatever arrives from or for Pods.",
-    inject=netfilter.no_pod_traffic(OTHER),
+CUT_OFF = Expected(
+    shipped.CUT_OFF,
     red={
         **each(
             (
@@ -268,36 +251,28 @@ CUT_OFF = Fault(
     },
 )
 
-OTHER_MTU = Fault(
-    id="mtu-differs",
-    breaks="The Pods of a Node have another MTU than those of the others.",
-    inject=bridge.with_mtu(OTHER, 1400),
+OTHER_MTU = Expected(
+    shipped.OTHER_MTU,
     red={"POD-MTU-CONSISTENT": asked_on(OTHER)},
     may={"POD-FULL-SIZE": "is told of the narrower way, if it is the first to go it"},
 )
 
-FRAGMENTS_DROPPED = Fault(
-    id="fragments-dropped",
-    breaks="A Node drops the fragments that arrive.",
-    inject=netfilter.fragments_dropped(OTHER),
+FRAGMENTS_DROPPED = Expected(
+    shipped.FRAGMENTS_DROPPED,
     red={"POD-FRAGMENTS": crossing(OTHER)},
 )
 
-ECHOES_DROPPED = Fault(
-    id="icmp-echo-dropped",
-    breaks="A Node drops the ICMP echoes that arrive.",
-    inject=netfilter.echoes_dropped(OTHER),
+ECHOES_DROPPED = Expected(
+    shipped.ECHOES_DROPPED,
     red={"POD-PING": entering(OTHER)},
 )
 
-DEAF_TO_PODS = Fault(
-    id="node-deaf-to-pods",
-    breaks="A Node drops what Pods send to its own address.",
-    inject=netfilter.deaf_to_pods(OTHER),
+DEAF_TO_PODS = Expected(
+    shipped.DEAF_TO_PODS,
     red=each(("POD-TO-NODE-ADDRESS", "NODEPORT-HEALTH-CHECK"), dialled_at(OTHER)),
 )
 
-FAULTS = (
+EXPECTED = (
     ROUTE_MISSING,
     RULES_MISSING,
     MASQUERADED,

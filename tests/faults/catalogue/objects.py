@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-from faults import netfilter, objects
-from faults.catalogue.network import OTHER, each
+from faults.catalogue.network import each
 from faults.ends import about, asked_on, everywhere, named
-from faults.fault import Fault
+from faults.expected import Expected
+from pytest_k8snet.faults.catalogue import objects as shipped
+from pytest_k8snet.faults.catalogue.nodes import OTHER
 
-POLICIES_UNDONE = Fault(
-    id="service-policies-undone",
-    breaks="Somebody takes affinity and traffic policies from Services.",
-    inject=objects.services_changed(
-        {
-            "sticky": {"sessionAffinity": "None"},
-            "internal-local": {"internalTrafficPolicy": "Cluster"},
-            "node-port-local": {"externalTrafficPolicy": "Cluster"},
-        }
-    ),
+POLICIES_UNDONE = Expected(
+    shipped.POLICIES_UNDONE,
     red=each(
         (
             *("SERVICE-SESSION-AFFINITY", "SERVICE-INTERNAL-LOCAL-ONLY"),
@@ -26,27 +19,8 @@ POLICIES_UNDONE = Fault(
     ),
 )
 
-FIELDS_CHANGED = Fault(
-    id="service-fields-changed",
-    breaks="Somebody gives Services other ports, another name or other conditions.",
-    inject=objects.services_changed(
-        {
-            "ready-only": {"publishNotReadyAddresses": True},
-            "headless-not-ready": {"publishNotReadyAddresses": False},
-            "elsewhere": {"externalName": "kube-dns.kube-system.svc.cluster.local"},
-            "two-protocols": {
-                "ports": [
-                    {"name": "main-tcp", "port": 80, "targetPort": 8080},
-                    {
-                        "name": "main-udp",
-                        "port": 80,
-                        "targetPort": 8080,
-                        "protocol": "UDP",
-                    },
-                ]
-            },
-        }
-    ),
+FIELDS_CHANGED = Expected(
+    shipped.FIELDS_CHANGED,
     red=each(
         (
             *("SERVICE-READY-ONLY", "SERVICE-TWO-PROTOCOLS"),
@@ -56,35 +30,25 @@ FIELDS_CHANGED = Fault(
     ),
 )
 
-SELECTS_ANOTHER = Fault(
-    id="svc-selector-mismatch",
-    breaks="A Service selects another Pod than it should.",
-    inject=objects.services_changed(
-        {"internal-local": {"selector": {"k8snet.io/rank": "1"}}}
-    ),
+SELECTS_ANOTHER = Expected(
+    shipped.SELECTS_ANOTHER,
     red={"SERVICE-INTERNAL-LOCAL": everywhere},
     # Its control, that the Service answers where its backend is, does not hold.
     inconclusive={"SERVICE-INTERNAL-LOCAL-ONLY": everywhere},
 )
 
-REFUSALS_SWALLOWED = Fault(
-    id="service-no-endpoints-blackhole",
-    breaks="A Node's Pods are not told that a Service refuses them.",
-    inject=netfilter.refusals_swallowed(OTHER),
+REFUSALS_SWALLOWED = Expected(
+    shipped.REFUSALS_SWALLOWED,
     red={"SERVICE-NO-ENDPOINTS": asked_on(OTHER)},
 )
 
-NETWORK_UNAVAILABLE = Fault(
-    id="node-network-unavailable",
-    breaks="A Node's status says that its network is not there.",
-    inject=objects.network_unavailable(OTHER),
+NETWORK_UNAVAILABLE = Expected(
+    shipped.NETWORK_UNAVAILABLE,
     red={"NODE-READY": asked_on(OTHER)},
 )
 
-DNS_ELSEWHERE = Fault(
-    id="dns-service-ip-mismatch",
-    breaks="Pods are told another address than that of the cluster DNS Service.",
-    inject=objects.dns_service_elsewhere,
+DNS_ELSEWHERE = Expected(
+    shipped.DNS_ELSEWHERE,
     red={
         "DNS-TENTH-IP": everywhere,
         **each(
@@ -98,27 +62,19 @@ WHAT_WAITS = (
     *("-k", "SERVICE-AFFINITY-TIMEOUT or DNS-UPDATE-TIME"),
 )
 
-ONE_BACKEND = Fault(
-    id="service-one-backend",
-    breaks="A Service sends everybody to one of its backends.",
-    inject=objects.services_changed(
-        {"forgetful": {"selector": {"k8snet.io/rank": "0"}}}
-    ),
+ONE_BACKEND = Expected(
+    shipped.ONE_BACKEND,
     red={"SERVICE-AFFINITY-TIMEOUT": everywhere},
     args=WHAT_WAITS,
 )
 
-NAME_NOT_UPDATED = Fault(
-    id="dns-headless-stale",
-    breaks="The name of a headless Service does not follow its Pods.",
-    inject=objects.services_changed(
-        {"named": {"selector": {"k8snet.io/rank": "none"}}}
-    ),
+NAME_NOT_UPDATED = Expected(
+    shipped.NAME_NOT_UPDATED,
     red={"DNS-UPDATE-TIME": named("named.", everywhere)},
     args=WHAT_WAITS,
 )
 
-FAULTS = (
+EXPECTED = (
     POLICIES_UNDONE,
     FIELDS_CHANGED,
     SELECTS_ANOTHER,

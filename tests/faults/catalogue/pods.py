@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-from faults import addresses, bridge, kubelet, netfilter, runtime
-from faults.catalogue.network import ONE, OTHER, each
+from faults.catalogue.network import each
 from faults.ends import about, asked_on, at_port, dialled_at, everywhere, over
-from faults.fault import Fault, together
+from faults.expected import Expected
+from pytest_k8snet.faults.catalogue import pods as shipped
+from pytest_k8snet.faults.catalogue.nodes import ONE, OTHER
 
-SERVER, CLIENT, EDGE = "server-", "client-", "edge-"
-
-
-CONTAINERS_APART = Fault(
-    id="containers-apart",
-    breaks="Second containers of Pods on a Node have network namespaces of their own.",
-    inject=together(
-        runtime.apart(OTHER, CLIENT, "sibling"), runtime.apart(OTHER, EDGE, "sidecar")
-    ),
+CONTAINERS_APART = Expected(
+    shipped.CONTAINERS_APART,
     red={
         **each(
             (
@@ -28,86 +22,64 @@ CONTAINERS_APART = Fault(
     },
 )
 
-LOOPBACK_PUBLISHED = Fault(
-    id="pod-loopback-published",
-    breaks="Servers on the loopback of a Node's Pods are reached at their Pod IPs.",
-    inject=runtime.loopback_published(OTHER, SERVER, 8088),
+LOOPBACK_PUBLISHED = Expected(
+    shipped.LOOPBACK_PUBLISHED,
     # IPv6 has no route_localnet: the kernel drops what is rewritten to ::1.
     red={"LOCALHOST-PRIVATE": over("ipv4", dialled_at(OTHER))},
 )
 
-NODE_LOOPBACK_SHOWN = Fault(
-    id="node-loopback-shown",
-    breaks="What a Node's Pods send to their loopback arrives at that of the Node.",
-    inject=runtime.node_loopback_shown(OTHER, CLIENT),
+NODE_LOOPBACK_SHOWN = Expected(
+    shipped.NODE_LOOPBACK_SHOWN,
     red={"LOCALHOST-NOT-NODE": at_port("host-loopback", asked_on(OTHER))},
 )
 
-LOOPBACK_REFUSES = Fault(
-    id="pod-loopback-refuses",
-    breaks="Pods of a Node refuse what comes to a port of theirs over the loopback.",
-    inject=runtime.loopback_refuses(OTHER, SERVER, 8080),
+LOOPBACK_REFUSES = Expected(
+    shipped.LOOPBACK_REFUSES,
     red={"KUBELET-LOGS": about("port-forward", asked_on(OTHER))},
 )
 
-SECOND_ADDRESS = Fault(
-    id="pod-second-address",
-    breaks="Servers on a Node are reached at an address that nobody dialled.",
-    inject=runtime.second_address(OTHER, SERVER, 8080),
+SECOND_ADDRESS = Expected(
+    shipped.SECOND_ADDRESS,
     red={
         "POD-DESTINATION-PRESERVED": dialled_at(OTHER),
         "POD-ADDRESS-AGREED": asked_on(OTHER),
     },
 )
 
-HOSTS_FILE_CHANGED = Fault(
-    id="hosts-file-changed",
-    breaks="The /etc/hosts of Pods on a Node has other names than their own.",
-    inject=runtime.hosts_file_changed(OTHER, SERVER),
+HOSTS_FILE_CHANGED = Expected(
+    shipped.HOSTS_FILE_CHANGED,
     red={"LOCALHOST-HOSTS-FILE": asked_on(OTHER)},
 )
 
-HOST_PORTS_UNMAPPED = Fault(
-    id="hostport-portmap-missing",
-    breaks="A Node maps no hostPorts.",
-    inject=bridge.without_host_ports(OTHER),
+HOST_PORTS_UNMAPPED = Expected(
+    shipped.HOST_PORTS_UNMAPPED,
     red={"HOSTPORT": dialled_at(OTHER)},
 )
 
-ADDRESS_SHARED = Fault(
-    id="ipam-store-lost",
-    breaks="Two Pods of a Node have the same addresses.",
-    inject=addresses.shared(OTHER),
+ADDRESS_SHARED = Expected(
+    shipped.ADDRESS_SHARED,
     red={"POD-ADDRESS-UNIQUE": asked_on(OTHER)},
 )
 
-ADDRESS_FOREIGN = Fault(
-    id="ipam-foreign-range",
-    breaks="A Pod on a Node has addresses of nobody's range.",
-    inject=addresses.foreign(ONE),
+ADDRESS_FOREIGN = Expected(
+    shipped.ADDRESS_FOREIGN,
     red={"POD-ADDRESS-IN-RANGE": about("addresses-in-range", asked_on(ONE))},
 )
 
-WRONG_CLUSTER_DNS = Fault(
-    id="kubelet-clusterdns-wrong-one-node",
-    breaks="The kubelet of a Node tells Pods another name server than the others do.",
-    inject=kubelet.wrong_cluster_dns(ONE),
+WRONG_CLUSTER_DNS = Expected(
+    shipped.WRONG_CLUSTER_DNS,
     red=each(
         ("DNS-RESOLV-CONF", "DNS-HOST-NETWORK"), about("nameservers", asked_on(ONE))
     ),
 )
 
-NODE_ASKS_THE_CLUSTER = Fault(
-    id="node-resolv-conf-is-clusters",
-    breaks="A Node itself asks the cluster DNS, and its Pods of dnsPolicy Default do.",
-    inject=kubelet.node_asks_the_cluster(ONE),
+NODE_ASKS_THE_CLUSTER = Expected(
+    shipped.NODE_ASKS_THE_CLUSTER,
     red={"DNS-POLICY-DEFAULT": asked_on(ONE)},
 )
 
-OWN_PODS_BLOCKED = Fault(
-    id="node-to-local-pod-blocked",
-    breaks="A Node cannot reach its own Pods; so they never become ready.",
-    inject=netfilter.own_pods_blocked(OTHER),
+OWN_PODS_BLOCKED = Expected(
+    shipped.OWN_PODS_BLOCKED,
     red={"NODE-TO-LOCAL-POD": asked_on(OTHER), "KUBELET-PROBES": asked_on(OTHER)},
     # Services leave out what is not ready, and so say nothing of the network.
     inconclusive=each(
@@ -123,15 +95,13 @@ OWN_PODS_BLOCKED = Fault(
     ),
 )
 
-KUBELET_CLOSED = Fault(
-    id="kubelet-port-closed",
-    breaks="A Node refuses every connection to its kubelet.",
-    inject=netfilter.kubelet_closed(ONE),
+KUBELET_CLOSED = Expected(
+    shipped.KUBELET_CLOSED,
     red={"KUBELET-EXEC": asked_on(ONE)},
     args=("-k", "KUBELET-EXEC"),
 )
 
-FAULTS = (
+EXPECTED = (
     CONTAINERS_APART,
     LOOPBACK_PUBLISHED,
     NODE_LOOPBACK_SHOWN,

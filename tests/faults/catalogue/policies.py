@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 
-from faults import runtime
 from faults.catalogue.network import each
 from faults.ends import everywhere
-from faults.fault import POLICED, Fault, together
+from faults.expected import POLICED, Blame, Expected
+from pytest_k8snet.faults.catalogue import policies as shipped
+from pytest_k8snet.faults.fault import Fault
 
 CLAIM = "--k8snet-features=NetworkPolicy"
 DEMAND_AN_ANSWER = (
@@ -20,24 +21,23 @@ DEMAND_AN_ANSWER = (
 )
 """Rules about what policies must not block."""
 
-IGNORED = Fault(
-    id="netpol-not-enforced",
-    breaks="Nothing enforces the policies that the cluster claims to enforce.",
-    inject=lambda _: nullcontext(),
+IGNORED = Expected(
+    Fault(
+        id="netpol-claimed-only",
+        breaks="Nothing enforces the policies that the cluster claims to enforce.",
+        inject=lambda _: nullcontext(),
+    ),
     red=each(tuple(sorted(POLICED.difference(DEMAND_AN_ANSWER))), everywhere),
     # Their controls, that a policy is in force, do not hold.
     inconclusive=each(DEMAND_AN_ANSWER, everywhere),
     args=("-m", "policy", CLAIM),
+    blame=Blame("netpol-not-enforced"),
 )
 
-TOO_MUCH = Fault(
-    id="netpol-isolates-everything",
-    breaks="Policies isolate the Pods of their namespaces in every direction.",
-    inject=together(
-        *(runtime.isolated(pod) for pod in ("guarded-", "neighbour-", "confined-"))
-    ),
+TOO_MUCH = Expected(
+    shipped.ISOLATED,
     red=each(DEMAND_AN_ANSWER, everywhere),
     args=("-k", " or ".join(DEMAND_AN_ANSWER), CLAIM),
 )
 
-FAULTS = (IGNORED, TOO_MUCH)
+EXPECTED = (IGNORED, TOO_MUCH)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import time
 from contextlib import suppress
 from dataclasses import dataclass
@@ -15,6 +14,8 @@ from pytest_k8snet import localcluster
 from pytest_k8snet.cluster.api import Api
 from pytest_k8snet.cluster.errors import NotFound
 from pytest_k8snet.localcluster import cgroups, node_agents, state
+from pytest_k8snet.localcluster.commands import run
+from pytest_k8snet.localcluster.errors import LocalClusterError, TimedOutError
 from pytest_k8snet.localcluster.node import Node, nodes
 from pytest_k8snet.manifests import MANAGED_BY, US
 
@@ -85,7 +86,8 @@ class Site:
     def kill(self, node: str, program: str, number: int = signal.SIGKILL) -> None:
         """Send a signal to a program on a Node; it must run there."""
         found = self.processes(node, program)
-        assert found, f"{program} does not run on {node}"
+        if not found:
+            raise LocalClusterError(f"{program} does not run on {node}")
         for pid in found:
             os.kill(pid, number)
 
@@ -188,18 +190,15 @@ def argv_of(pid: int) -> list[str]:
 
 def output(argv: Sequence[str], text: str = "") -> str:
     """Run a command; give what it writes."""
-    done = subprocess.run(
-        argv, input=text, capture_output=True, text=True, check=False, timeout=30
-    )
-    assert not done.returncode, f"{' '.join(argv[-6:])}: {done.stderr.strip()}"
-    return done.stdout
+    return run(argv, text=text, timeout=30).stdout
 
 
 def wait_until(holds: Callable[[], bool], what: str, seconds: float) -> None:
     """Wait for something to become true; fail with its name."""
     deadline = time.monotonic() + seconds
     while not holds():
-        assert time.monotonic() < deadline, f"not within {seconds:g} s: {what}"
+        if time.monotonic() > deadline:
+            raise TimedOutError(f"not within {seconds:g} s: {what}")
         time.sleep(0.1)
 
 

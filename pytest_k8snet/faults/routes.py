@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from faults.fault import Inject
-    from faults.site import Site
+    from pytest_k8snet.faults.fault import Inject
+    from pytest_k8snet.faults.site import Site
 
 
 def missing(node: str, to: str) -> Inject:

@@ -1,25 +1,23 @@
-"""A fault: a value that says what it breaks, how, and what must be seen of it."""
+"""What must be seen of a fault: a value."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from faults.ends import Cells, Ends
-from faults.site import Site
+from pytest_k8snet.faults.fault import Fault, together
 from pytest_k8snet.model import Feature, Word
 from pytest_k8snet.result import describe
 from pytest_k8snet.rules import RULES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
+    from contextlib import AbstractContextManager
 
+    from pytest_k8snet.faults.site import Site
     from pytest_k8snet.report.recording import Cell, Recording
     from pytest_k8snet.report.schema import CheckDocument
-
-Inject = Callable[[Site], AbstractContextManager[None]]
 
 SAMPLED = frozenset(
     {
@@ -42,53 +40,54 @@ LEFT_OUT = frozenset(rule.id for rule in RULES if rule.option or rule.needs & LA
 
 
 @dataclass(frozen=True)
-class Fault:
-    """One fault on a three-node cluster.
+class Blame:
+    """What a finding says is at fault.
 
     Attributes:
-        id: as in the catalogue of failure modes.
-        breaks: what it breaks, in one sentence.
-        inject: makes it, and always heals it.
+        cause: an id of ``diagnose.CAUSES``.
+        nodes: the Nodes at fault, without the cluster's name.
+        thing: a part of the address or Service at fault.
+
+    """
+
+    cause: str
+    nodes: tuple[str, ...] = ()
+    thing: str = ""
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What must be seen of one fault on a three-node cluster.
+
+    Attributes:
+        fault: the fault.
         red: the rules that must fail, each with the cells that must.
         inconclusive: the rules that cannot be judged because of it, each with the
             cells that make a check so.
         may: the rules that chance decides about, each with why.
         args: what the suite is run with, the same for all faults of a round.
+        blame: what the first finding must say.
 
     """
 
-    id: str
-    breaks: str
-    inject: Inject
+    fault: Fault
     red: Mapping[str, Cells]
     inconclusive: Mapping[str, Cells] = field(default_factory=dict)
     may: Mapping[str, str] = field(default_factory=dict)
     args: tuple[str, ...] = ()
+    blame: Blame | None = None
 
     def __str__(self) -> str:
-        return self.id
+        return self.fault.id
 
 
-def together(*injects: Inject) -> Inject:
-    """Make several changes that are one fault, and heal them in reverse order."""
-
-    @contextmanager
-    def inject(site: Site) -> Iterator[None]:
-        with ExitStack() as stack:
-            for one in injects:
-                stack.enter_context(one(site))
-            yield
-
-    return inject
-
-
-Round = tuple[Fault, ...]
+Round = tuple[Expected, ...]
 """Faults that are made together, because each shows by itself."""
 
 
 def injected(faults: Round, site: Site) -> AbstractContextManager[None]:
     """Make the faults of a round; heal them whatever happens."""
-    return together(*(fault.inject for fault in faults))(site)
+    return together(*(one.fault.inject for one in faults))(site)
 
 
 def surprises(faults: Round, recording: Recording, site: Site) -> list[str]:

@@ -8,13 +8,13 @@ from ipaddress import ip_network
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from faults.netfilter import ARRIVING, LEAVING, on_node, table
+from pytest_k8snet.faults.netfilter import ARRIVING, LEAVING, on_node, table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from faults.fault import Inject
-    from faults.site import Site
+    from pytest_k8snet.faults.fault import Inject
+    from pytest_k8snet.faults.site import Site
 
 WRAPPER = Path(__file__).with_name("runc_wrapper.py")
 FOLDER = "fault"

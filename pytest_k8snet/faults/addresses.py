@@ -5,15 +5,15 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from faults.bridge import configured, set_bridge
-from faults.site import wait_until
+from pytest_k8snet.faults.bridge import configured, set_bridge
+from pytest_k8snet.faults.site import wait_until
 from pytest_k8snet.localcluster.images import PAUSE_IMAGE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from faults.fault import Inject
-    from faults.site import Site
+    from pytest_k8snet.faults.fault import Inject
+    from pytest_k8snet.faults.site import Site
 
 PODS = "/api/v1/namespaces/default/pods"
 STORE = "/run/cni-ipam-fault"

@@ -6,13 +6,14 @@ import re
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from faults.site import POD_RANGES, output
+from pytest_k8snet.faults.site import POD_RANGES, output
+from pytest_k8snet.localcluster.errors import LocalClusterError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from faults.fault import Inject
-    from faults.site import Site
+    from pytest_k8snet.faults.fault import Inject
+    from pytest_k8snet.faults.site import Site
 
 # Also when it is not there; nft learnt "destroy" later than distributions have it.
 REMOVE = "add table {0}\ndelete table {0}\n"
@@ -132,4 +133,4 @@ def _netns_of(site: Site, node: str, program: str, address: str) -> list[str]:
         enter = ["nsenter", "-t", str(pid), "-n"]
         if re.search(rf"\b{re.escape(address)}/", output([*enter, "ip", "addr"])):
             return enter
-    raise AssertionError(f"no {program} at {address} on {node}")
+    raise LocalClusterError(f"no {program} at {address} on {node}")

@@ -5,14 +5,14 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from faults.netfilter import REMOVE
-from faults.site import wait_until
+from pytest_k8snet.faults.netfilter import REMOVE
+from pytest_k8snet.faults.site import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from faults.fault import Inject
-    from faults.site import Site
+    from pytest_k8snet.faults.fault import Inject
+    from pytest_k8snet.faults.site import Site
 
 TABLES = ("ip kube-proxy", "ip6 kube-proxy")
 

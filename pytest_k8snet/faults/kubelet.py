@@ -6,14 +6,15 @@ import json
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from faults.site import wait_until
+from pytest_k8snet.faults.site import wait_until
 from pytest_k8snet.localcluster import node_agents
+from pytest_k8snet.localcluster.errors import CommandError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from faults.fault import Inject
-    from faults.site import Site
+    from pytest_k8snet.faults.fault import Inject
+    from pytest_k8snet.faults.site import Site
 
 CONFIG = "kubelet.yaml"
 HEALTH = (
@@ -66,7 +67,7 @@ def _restart(site: Site, node: str) -> None:
     def back() -> bool:
         try:
             site.run(node, "python3", "-c", HEALTH)
-        except AssertionError:
+        except CommandError:
             return False
         return _heartbeat(site, path) > before
 

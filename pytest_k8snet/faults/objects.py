@@ -7,15 +7,15 @@ from contextlib import contextmanager
 from threading import Event
 from typing import TYPE_CHECKING, Any
 
-from faults.site import wait_until
+from pytest_k8snet.faults.site import wait_until
 from pytest_k8snet.manifests import MANAGED_BY, US
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from contextlib import AbstractContextManager
 
-    from faults.fault import Inject
-    from faults.site import Site
+    from pytest_k8snet.faults.fault import Inject
+    from pytest_k8snet.faults.site import Site
 
 Json = dict[str, Any]
 OURS = f"{MANAGED_BY}={US}"

@@ -1,0 +1,18 @@
+"""All faults that can be made, each a value."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pytest_k8snet.faults.catalogue import edge, network, objects, pods, policies
+
+if TYPE_CHECKING:
+    from pytest_k8snet.faults.fault import Fault
+
+FAULTS: tuple[Fault, ...] = (
+    *network.FAULTS,
+    *pods.FAULTS,
+    *objects.FAULTS,
+    *policies.FAULTS,
+    *edge.FAULTS,
+)

@@ -1,0 +1,99 @@
+"""Faults of Nodes, of what connects them, and of their service proxies."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+
+from pytest_k8snet.faults import bridge, netfilter, routes, service_proxy
+from pytest_k8snet.faults.catalogue.nodes import ONE, OTHER
+from pytest_k8snet.faults.fault import Fault
+
+ROUTE_MISSING = Fault(
+    id="route-missing-podcidr",
+    breaks="A Node has no route to one other Node's Pods.",
+    inject=routes.missing(ONE, to=OTHER),
+    nodes=(ONE,),
+)
+
+RULES_MISSING = Fault(
+    id="kube-proxy-rules-missing",
+    breaks="A Node has no Service rules at all.",
+    inject=service_proxy.rules_flushed(OTHER),
+    nodes=(OTHER,),
+)
+
+MASQUERADED = Fault(
+    id="masq-pod-to-pod",
+    breaks="A Node hides its Pods' addresses from the rest of the cluster.",
+    inject=netfilter.pods_masqueraded(OTHER),
+    nodes=(OTHER,),
+)
+
+LARGE_PACKETS_LOST = Fault(
+    id="mtu-path-blackhole",
+    breaks="The way to a Node carries less than its Pods' MTU, and nobody is told.",
+    inject=netfilter.large_packets_lost(OTHER, most=1400),
+    nodes=(OTHER,),
+)
+
+DNS_REPLICA_SILENT = Fault(
+    id="coredns-one-replica-bad",
+    breaks="One replica of the cluster DNS does not answer, and counts as ready.",
+    inject=contextmanager(netfilter.first_dns_replica_silent),
+)
+
+HAIRPIN_OFF = Fault(
+    id="hairpin-off",
+    breaks="A Node's Pods cannot reach themselves through their own Service.",
+    inject=bridge.without_hairpin(OTHER),
+    nodes=(OTHER,),
+)
+
+CUT_OFF = Fault(
+    id="pod-traffic-dropped",
+    breaks="A Node drops whatever arrives from or for Pods.",
+    inject=netfilter.no_pod_traffic(OTHER),
+    nodes=(OTHER,),
+)
+
+OTHER_MTU = Fault(
+    id="mtu-differs",
+    breaks="The Pods of a Node have another MTU than those of the others.",
+    inject=bridge.with_mtu(OTHER, 1400),
+    nodes=(OTHER,),
+)
+
+FRAGMENTS_DROPPED = Fault(
+    id="fragments-dropped",
+    breaks="A Node drops the fragments that arrive.",
+    inject=netfilter.fragments_dropped(OTHER),
+    nodes=(OTHER,),
+)
+
+ECHOES_DROPPED = Fault(
+    id="icmp-echo-dropped",
+    breaks="A Node drops the ICMP echoes that arrive.",
+    inject=netfilter.echoes_dropped(OTHER),
+    nodes=(OTHER,),
+)
+
+DEAF_TO_PODS = Fault(
+    id="node-deaf-to-pods",
+    breaks="A Node drops what Pods send to its own address.",
+    inject=netfilter.deaf_to_pods(OTHER),
+    nodes=(OTHER,),
+)
+
+FAULTS = (
+    ROUTE_MISSING,
+    RULES_MISSING,
+    MASQUERADED,
+    LARGE_PACKETS_LOST,
+    DNS_REPLICA_SILENT,
+    HAIRPIN_OFF,
+    CUT_OFF,
+    OTHER_MTU,
+    FRAGMENTS_DROPPED,
+    ECHOES_DROPPED,
+    DEAF_TO_PODS,
+)
