@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from . import localcluster, reading
+from .faults import command as faults
 from .localcluster import LocalClusterError
 from .localcluster.progress import for_terminal
 
@@ -367,6 +368,7 @@ def _run_kubeconfig(options: argparse.Namespace) -> int:
 # Adding a subcommand: write a function that adds its parser, and name it here.
 SUBCOMMANDS: tuple[Callable[[Subparsers], None], ...] = (
     _cluster,
+    faults.add,
     *reading.SUBCOMMANDS,
 )
 

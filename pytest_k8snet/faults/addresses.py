@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
+from ipaddress import ip_network
 from typing import TYPE_CHECKING, Any
 
 from pytest_k8snet.faults.bridge import configured, set_bridge
+from pytest_k8snet.faults.routes import missing
 from pytest_k8snet.faults.site import wait_until
 from pytest_k8snet.localcluster.images import PAUSE_IMAGE
 
@@ -19,6 +21,18 @@ PODS = "/api/v1/namespaces/default/pods"
 STORE = "/run/cni-ipam-fault"
 ELSEWHERE = {"10.245.9.9": "10.245.9.0/24", "fd00:10:245::9": "fd00:10:245::/120"}
 """Addresses, each with its range, that no Node has."""
+
+OTHER_BRIDGE = "cni1"
+RESERVATIONS = "/run/cni-ipam/podnet"
+LEAKED = "leaked"
+RESERVE = f"""
+mkdir -p {RESERVATIONS}
+cd {RESERVATIONS}
+while read address; do
+  [ -e $address ] || printf '{LEAKED}\\r\\neth0' >$address
+done
+"""
+RELEASE = f"cd {RESERVATIONS}; grep -l ^{LEAKED} * | xargs -r rm"
 
 
 def shared(node: str) -> Inject:
@@ -44,6 +58,45 @@ def foreign(node: str) -> Inject:
         with _removed(site, "stray"):
             _make_in(site, node, "stray", ELSEWHERE, isGateway=False)
             yield
+
+    return inject
+
+
+def exhausted(node: str) -> Inject:
+    """Reserve all IPv4 addresses of a Node's range for containers that are no more."""
+
+    @contextmanager
+    def inject(site: Site) -> Iterator[None]:
+        (pods,) = (ip_network(r) for r in site.pod_ranges(node) if ":" not in r)
+        free = "\n".join(map(str, pods.hosts()))
+        try:
+            site.run(node, "sh", "-ec", RESERVE, text=free)
+            yield
+        finally:
+            site.run(node, "sh", "-ec", RELEASE)
+
+    return inject
+
+
+def range_of(node: str, owner: str) -> Inject:
+    """Give Pods that a Node makes from now on addresses of another Node's range."""
+
+    @contextmanager
+    def inject(site: Site) -> Iterator[None]:
+        taken = [[{"subnet": subnet}] for subnet in site.pod_ranges(owner)]
+
+        def change(config: dict[str, Any]) -> None:
+            ipam = config["plugins"][0]["ipam"] | {"ranges": taken, "dataDir": STORE}
+            set_bridge(config, bridge=OTHER_BRIDGE, ipam=ipam)
+
+        with missing(node, to=owner)(site):
+            try:
+                with configured(node, change)(site):
+                    yield
+                site.wait_until_clean()
+            finally:
+                gone = f"ip link del {OTHER_BRIDGE} 2>/dev/null || true"
+                site.run(node, "sh", "-c", f"{gone}; rm -rf {STORE}")
 
     return inject
 

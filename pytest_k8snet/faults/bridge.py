@@ -6,6 +6,8 @@ import json
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from pytest_k8snet.faults.site import wait_until
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -33,6 +35,23 @@ def without_host_ports(node: str) -> Inject:
         config["plugins"] = [p for p in config["plugins"] if p["type"] != "portmap"]
 
     return configured(node, change)
+
+
+def configuration_missing(node: str) -> Inject:
+    """Take a Node's CNI configuration away, and with it its readiness."""
+
+    @contextmanager
+    def inject(site: Site) -> Iterator[None]:
+        before = site.run(node, "cat", CONFIG)
+        try:
+            site.run(node, "rm", CONFIG)
+            wait_until(lambda: not site.ready(node), f"{node} is not ready", 30)
+            yield
+        finally:
+            _write(site, node, before)
+            wait_until(lambda: site.ready(node), f"{node} is ready", 30)
+
+    return inject
 
 
 def set_bridge(config: Json, **settings: object) -> None:

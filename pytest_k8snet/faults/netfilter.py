@@ -28,6 +28,22 @@ LEAVING = "type filter hook output priority filter; policy accept;"
 # Before the cluster's own translation.
 HIDING = "type nat hook postrouting priority srcnat - 5; policy accept;"
 
+PINNED = "inet k8snet-fault-pinned"
+# 80 and 8080 are the ports of the suite's Services, and of what is behind them.
+PINS = """
+map ip-first { type inet_service : ipv4_addr; size 65535; flags dynamic; }
+chain ip-learn {
+  type filter hook postrouting priority filter; policy accept;
+  udp sport 1024-32767 ct status dnat ct direction original \\
+    add @ip-first { udp sport : ip daddr }
+}
+chain ip-pin {
+  type nat hook prerouting priority dstnat - 5; policy accept;
+  udp dport 80 dnat ip to udp sport map @ip-first:8080
+}
+"""
+PINS_IPV6 = re.sub(r"\bip\b", "ip6", PINS.replace("ipv4", "ipv6"))
+
 
 def _for_pods(rule: str) -> str:
     """Write a rule once for each family; ``{ip}`` and ``{pods}`` are filled in."""
@@ -111,6 +127,30 @@ def pods_masqueraded(node: str) -> Inject:
     """Hide the addresses of a Node's Pods from other Nodes' Pods and processes."""
     rules = _for_pods('oifname "eth0" {ip} saddr {pods} masquerade')
     return on_node(node, "masquerade", HIDING, rules)
+
+
+def node_ports_closed(node: str) -> Inject:
+    """Drop what arrives at a Node for node ports, before it is led anywhere."""
+    rules = 'iifname "eth0" meta l4proto { tcp, udp } th dport 30000-32767 drop'
+    return on_node(node, "node-ports", EARLY, rules)
+
+
+def udp_clients_pinned(node: str) -> Inject:
+    """Send what comes from a port that a client chose to the first backend it had.
+
+    It is what an entry does that kube-proxy overlooks when it forgets connections: a
+    new one with the same answer. Ports that the kernel chooses are left alone.
+    """
+
+    @contextmanager
+    def inject(site: Site) -> Iterator[None]:
+        try:
+            site.nft(node, f"table {PINNED} {{\n{PINS}{PINS_IPV6}}}\n")
+            yield
+        finally:
+            site.nft(node, REMOVE.format(PINNED))
+
+    return inject
 
 
 def first_dns_replica_silent(site: Site) -> Iterator[None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -28,6 +29,21 @@ def rules_flushed(node: str) -> Inject:
             yield
         finally:
             site.start_proxy(node)
+            wait_until(lambda: _programmed(site, node), "kube-proxy's rules", 30)
+
+    return inject
+
+
+def stopped(node: str) -> Inject:
+    """Stop a Node's kube-proxy where it is; its rules stay as they are."""
+
+    @contextmanager
+    def inject(site: Site) -> Iterator[None]:
+        try:
+            site.kill(node, "kube-proxy", signal.SIGSTOP)
+            yield
+        finally:
+            site.kill(node, "kube-proxy", signal.SIGCONT)
             wait_until(lambda: _programmed(site, node), "kube-proxy's rules", 30)
 
     return inject

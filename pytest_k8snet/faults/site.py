@@ -119,6 +119,11 @@ class Site:
     def addresses(self, node: str) -> list[str]:
         return list(self.node(node).record.addresses)
 
+    def ready(self, node: str) -> bool:
+        found = self.api.get(f"/api/v1/nodes/{self.full(node)}")
+        conditions = found["status"]["conditions"]
+        return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
+
     # ----------------------------------------------------------------- cluster DNS
 
     def dns_replicas(self) -> list[dict[str, Any]]:
@@ -147,6 +152,20 @@ class Site:
             )
 
         wait_until(gathered, "the cluster DNS has moved", 60)
+
+    def restart_dns(self) -> None:
+        """Start the replicas of the cluster DNS anew, one after the other."""
+        when = {"k8snet.io/restarted": str(time.time())}
+        template = {"metadata": {"annotations": when}}
+        made = self.api.patch(DNS, {"spec": {"template": template}})
+
+        def restarted() -> bool:
+            status = self.api.get(DNS)["status"]
+            seen = status.get("observedGeneration", 0) >= made["metadata"]["generation"]
+            counts = [status.get(f"{c}Replicas") for c in ("updated", "available")]
+            return bool(seen and counts == [status.get("replicas")] * 2)
+
+        wait_until(restarted, "the cluster DNS has started anew", 60)
 
     # ------------------------------------------------------------------ objects, gone
 

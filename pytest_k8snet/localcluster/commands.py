@@ -61,6 +61,16 @@ def run(
     return done
 
 
+def start_detached(argv: Sequence[str], log: Path) -> int:
+    """Start a command that outlives us; what it says is added to a log.
+
+    Returns its process, or one that lasts as long.
+    """
+    # The shell is the parent that does not wait: the command becomes nobody's child.
+    detach = f'setsid "$@" </dev/null >>{shlex.quote(str(log))} 2>&1 & echo $!'
+    return int(run(["/bin/sh", "-c", detach, "k8snet", *argv]).stdout)
+
+
 def run_aloud(
     argv: Sequence[str], tell: Callable[[str], None], *, name: str = ""
 ) -> None:

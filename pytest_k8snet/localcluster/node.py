@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import shlex
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from . import cgroups
-from .commands import PATH, run, wait_for
+from .commands import PATH, run, start_detached, wait_for
 from .errors import CommandError, UnknownClusterError
 
 if TYPE_CHECKING:
@@ -119,13 +118,8 @@ class Node:
         return self._start(component, self.command(argv))
 
     def _start(self, component: str, argv: Sequence[str]) -> int:
-        # The shell is the parent that does not wait: the component becomes nobody's
-        # child, and outlives us.
         self.logs.mkdir(parents=True, exist_ok=True)
-        log = shlex.quote(str(self.logs / f"{component}.log"))
-        detach = f'setsid "$@" </dev/null >>{log} 2>&1 & echo $!'
-        done = run(["/bin/sh", "-c", detach, "k8snet", *argv])
-        return int(done.stdout)
+        return start_detached(argv, self.logs / f"{component}.log")
 
 
 def nodes(cluster: ClusterRecord) -> list[Node]:

@@ -31,12 +31,13 @@ CLEANUP = 20.0
 
 @dataclass(frozen=True)
 class SuiteRun:
-    """What is left of a run."""
+    """What is left of a run; ``document`` is its report.json."""
 
     exit_code: int
     output: str
     seconds: float
     recording: Recording | None
+    document: str = ""
     starved_before: tuple[SuiteRun, ...] = ()
 
     @property
@@ -172,6 +173,7 @@ class StartedRun:
             output=self.output,
             seconds=time.monotonic() - self._started,
             recording=read(text) if text else None,
+            document=text,
         )
 
     def interrupt(self) -> None:

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
 from faults import ROUNDS, Round, injected, seen, surprises
 from faults.table import Sighting
 
+from pytest_k8snet.localcluster import cgroups
+from pytest_k8snet.model import Word
+
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextlib import AbstractContextManager
+
     from shipped_suite import Suite
 
 pytestmark = pytest.mark.cluster
@@ -35,6 +43,45 @@ def test_a_fault_is_seen_where_it_is_and_nowhere_else(
     for one in faults:
         red = seen(one.red, run.recording, suite.site)
         sightings.append(Sighting(one.fault.id, one.fault.breaks, seconds, red))
+
+
+def k8snet(*words: str) -> str:
+    """Run the command as a user does; it must succeed."""
+    argv = [sys.executable, "-m", "pytest_k8snet.cli", *words]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_a_fault_that_is_held_shows_until_it_is_healed(suite: Suite) -> None:
+    name = suite.site.cluster.name
+
+    said = k8snet("fault", "inject", "hairpin-off", "--cluster", name)
+    held = k8snet("fault", "list")
+    broken = suite.run("-k", "SERVICE-HAIRPIN")
+    healed = k8snet("fault", "heal", "--cluster", name)
+    well = suite.run("-k", "SERVICE-HAIRPIN")
+
+    assert f"k8snet fault heal hairpin-off --cluster {name}" in said
+    assert [line.split()[0] for line in held.splitlines() if name in line] == [
+        "hairpin-off"
+    ]
+    assert broken.count(Word.FAIL), broken.output
+    assert healed == f'hairpin-off is healed on "{name}".\n'
+    assert well.green, well.output
+    assert not cgroups.processes(name, "fault-hairpin-off")
+
+
+def test_a_cluster_goes_with_the_faults_that_are_held_on_it(
+    other_cluster: Callable[[str], AbstractContextManager[Suite]],
+) -> None:
+    with other_cluster("single-node.yaml") as suite:
+        name = suite.site.cluster.name
+        k8snet("fault", "inject", "dns-service-ip-mismatch", "--cluster", name)
+        holders = cgroups.processes(name, "fault-dns-service-ip-mismatch")
+
+    assert holders
+    assert all(cgroups.dead(pid) for pid in holders)
 
 
 def test_a_cluster_whose_faults_are_healed_is_green(suite: Suite) -> None:

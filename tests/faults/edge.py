@@ -12,6 +12,8 @@ from pytest_k8snet.faults.fault import Fault
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from faults.expected import Blame
+
 
 @dataclass(frozen=True)
 class EdgeExpected:
@@ -22,13 +24,16 @@ class EdgeExpected:
         red: the rules that must fail, each with what must be said of it.
         inconclusive: the rules that cannot be judged because of it.
         args: of the suite, beside those that choose its rules.
+        blame: what the first finding must say.
 
     """
 
     fault: Fault
     red: Mapping[str, str]
     inconclusive: frozenset[str] = frozenset()
-    args: tuple[str, ...] = field(default=())
+    args: tuple[str, ...] = ()
+    may: Mapping[str, str] = field(default_factory=dict)
+    blame: Blame | None = None
 
     def __str__(self) -> str:
         return self.fault.id

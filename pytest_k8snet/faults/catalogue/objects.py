@@ -85,7 +85,25 @@ NAME_NOT_UPDATED = Fault(
     ),
 )
 
+SELECTS_NOBODY = Fault(
+    id="svc-selector-mismatch",
+    breaks="A Service selects no Pod.",
+    inject=objects.services_changed(
+        {"two-protocols": {"selector": {"k8snet.io/rank": "none"}}}
+    ),
+)
+
+EXTERNAL_LOCAL = Fault(
+    id="etp-local-blackhole",
+    breaks="Somebody gives a Service externalTrafficPolicy Local; it has one backend.",
+    inject=objects.services_changed(
+        {"node-port-first": {"externalTrafficPolicy": "Local"}}
+    ),
+)
+
 FAULTS = (
+    SELECTS_NOBODY,
+    EXTERNAL_LOCAL,
     POLICIES_UNDONE,
     FIELDS_CHANGED,
     SELECTS_ANOTHER,

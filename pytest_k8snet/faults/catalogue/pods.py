@@ -101,7 +101,31 @@ KUBELET_CLOSED = Fault(
     nodes=(ONE,),
 )
 
+CONFIGURATION_MISSING = Fault(
+    id="cni-conf-missing",
+    breaks="A Node has no CNI configuration: it is not ready, and takes no new Pods.",
+    inject=bridge.configuration_missing(OTHER),
+    nodes=(OTHER,),
+)
+
+RANGE_EXHAUSTED = Fault(
+    id="ipam-range-exhausted",
+    breaks="A Node's Pod range has no address left: no new Pod starts there.",
+    inject=addresses.exhausted(OTHER),
+    nodes=(OTHER,),
+)
+
+RANGE_OF_ANOTHER = Fault(
+    id="podcidr-duplicate-two-nodes",
+    breaks="A Node gives its Pods addresses of another Node's range.",
+    inject=addresses.range_of(OTHER, owner=ONE),
+    nodes=(OTHER,),
+)
+
 FAULTS = (
+    CONFIGURATION_MISSING,
+    RANGE_EXHAUSTED,
+    RANGE_OF_ANOTHER,
     CONTAINERS_APART,
     LOOPBACK_PUBLISHED,
     NODE_LOOPBACK_SHOWN,

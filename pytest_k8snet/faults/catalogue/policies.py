@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from pytest_k8snet.faults import runtime
+from pytest_k8snet.faults import policy_agent, runtime
+from pytest_k8snet.faults.catalogue.nodes import OTHER
 from pytest_k8snet.faults.fault import Fault, together
 
 ISOLATED = Fault(
@@ -13,4 +14,12 @@ ISOLATED = Fault(
     ),
 )
 
-FAULTS = (ISOLATED,)
+NOT_ENFORCED = Fault(
+    id="netpol-not-enforced",
+    breaks="The policy agent of a Node enforces nothing.",
+    inject=policy_agent.not_enforcing(OTHER),
+    nodes=(OTHER,),
+    cluster="cilium",
+)
+
+FAULTS = (ISOLATED, NOT_ENFORCED)

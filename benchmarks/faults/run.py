@@ -1,0 +1,157 @@
+"""Makes the clusters, breaks them, and runs the suite on each fault."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import tempfile
+from collections import defaultdict
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from shipped_suite import Suite
+
+from benchmarks.faults.scoring import Score, alarms, score
+from pytest_k8snet import localcluster
+from pytest_k8snet.cluster.errors import ClusterError
+from pytest_k8snet.faults.catalogue.nodes import FIRST
+from pytest_k8snet.faults.site import Site
+from pytest_k8snet.localcluster import LocalClusterError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from faults.controls import Control
+    from shipped_suite import SuiteRun
+
+    from benchmarks.faults.scoring import Awaited
+
+FILES = Path(__file__).parents[2] / "clusters"
+INSPECT = "--k8snet-inspect-nodes"
+
+
+@dataclass(frozen=True)
+class Healthy:
+    """A run on a cluster that is well, or has nothing but a control done to it."""
+
+    cluster: str
+    control: str
+    seconds: float
+    alarms: list[str]
+
+
+@dataclass
+class Results:
+    """All that was run.
+
+    Attributes:
+        problems: faults that could not be made or healed, each with why.
+
+    """
+
+    scores: list[Score] = field(default_factory=list)
+    healthy: list[Healthy] = field(default_factory=list)
+    problems: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """What to run, and where reports go."""
+
+    faults: Sequence[Awaited]
+    controls: Sequence[Control]
+    healthy: int
+    inspect: bool
+    out: Path
+
+    def run(self) -> Results:
+        """Bring up the clusters that are needed, each once."""
+        results = Results()
+        faults, controls = defaultdict(list), defaultdict(list)
+        for one in self.faults:
+            faults[one.fault.cluster].append(one)
+        for control in self.controls:
+            controls[control.made.cluster].append(control)
+        for kind in dict.fromkeys((*faults, *controls)):
+            with suite_on(kind) as suite:
+                for one in faults[kind]:
+                    self._fault(one, suite, results)
+                for control in controls[kind]:
+                    self._control(control, suite, results)
+                for number in range(self.healthy):
+                    ran = self._suite(suite, (), f"healthy-{kind}-{number + 1}")
+                    self._heard(kind, "", ran, (), results)
+        return results
+
+    def _fault(self, one: Awaited, suite: Suite, results: Results) -> None:
+        try:
+            with one.fault.inject(suite.site):
+                ran = self._suite(suite, one.args, one.fault.id)
+            suite.site.wait_until_clean()
+        except (LocalClusterError, ClusterError) as error:
+            results.problems[one.fault.id] = str(error)
+            _say(f"{one.fault}: {error}")
+            return
+        if ran.report is None:
+            results.problems[one.fault.id] = f"no report: {ran.output[-2000:]}"
+            return
+        found = score(one, ran.report, ran.seconds)
+        results.scores.append(found)
+        _say(f"{one.fault}: {found.said or 'no finding'}, {found.seconds:.0f} s")
+
+    def _control(self, control: Control, suite: Suite, results: Results) -> None:
+        with control.made.inject(suite.site):
+            ran = self._suite(suite, control.args, f"control-{control}")
+        self._heard(control.made.cluster, str(control), ran, control.may, results)
+
+    def _heard(
+        self,
+        kind: str,
+        control: str,
+        ran: SuiteRun,
+        may: Sequence[str] | frozenset[str],
+        results: Results,
+    ) -> None:
+        heard = alarms(ran.report, may) if ran.report else [ran.output[-2000:]]
+        results.healthy.append(Healthy(kind, control, ran.seconds, heard))
+        _say(f"{kind} {control or 'healthy'}: {'; '.join(heard) or 'no alarm'}")
+
+    def _suite(self, suite: Suite, args: Sequence[str], name: str) -> SuiteRun:
+        suite.site.wait_until_clean()
+        ran = suite.run(*args, *([INSPECT] if self.inspect else []))
+        if ran.document:
+            self.out.mkdir(parents=True, exist_ok=True)
+            (self.out / f"{name}.json").write_text(ran.document, encoding="utf-8")
+        return ran
+
+
+@contextmanager
+def suite_on(kind: str) -> Iterator[Suite]:
+    """Have the suite for a new cluster of that file."""
+    folder = Path(tempfile.mkdtemp(prefix="k8snet-faults-"))
+    name = f"faults-{kind}"
+    localcluster.down(name)
+    _say(f"cluster {kind}")
+    try:
+        cluster = localcluster.up(
+            FILES / f"{kind}.yaml",
+            name=name,
+            provider="netns",
+            kubeconfig=folder / "kubeconfig",
+        )
+        site = Site.of(cluster)
+        try:
+            # What happens to a worker then leaves name resolution alone.
+            site.gather_dns(FIRST)
+            yield Suite(site, folder)
+        finally:
+            site.api.close()
+    finally:
+        localcluster.down(name)
+        shutil.rmtree(folder)
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)

@@ -1,0 +1,146 @@
+"""Compares what a run said with what was expected of it. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from faults.expected import Blame
+
+from pytest_k8snet.diagnose import Confidence
+from pytest_k8snet.model import Word
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
+    from pytest_k8snet.faults.fault import Fault
+    from pytest_k8snet.report.schema import FindingDocument, Report
+
+
+class Awaited(Protocol):
+    """What is expected of a fault, on whichever cluster."""
+
+    @property
+    def fault(self) -> Fault: ...
+    @property
+    def red(self) -> Mapping[str, object]: ...
+    @property
+    def inconclusive(self) -> Collection[str]: ...
+    @property
+    def may(self) -> Collection[str]: ...
+    @property
+    def args(self) -> tuple[str, ...]: ...
+    @property
+    def blame(self) -> Blame | None: ...
+
+
+@dataclass(frozen=True)
+class Score:
+    """What became of a fault in one run.
+
+    Attributes:
+        fault: its id.
+        breaks: what it breaks.
+        missed: rules that should have shown it, and did not.
+        unexpected: rules that failed, and should not have.
+        said: what the first finding blames; "" without a finding.
+        wanted: what it should.
+        seconds: from the start of the suite's process to its end.
+        red: the checks that failed, by rule.
+
+    """
+
+    fault: str
+    breaks: str
+    missed: tuple[str, ...]
+    unexpected: tuple[str, ...]
+    said: str
+    wanted: str
+    right: bool
+    seconds: float
+    red: Mapping[str, int]
+
+    @property
+    def detected(self) -> bool:
+        return not self.missed
+
+    @property
+    def clean(self) -> bool:
+        return not self.unexpected
+
+
+def score(one: Awaited, report: Report, seconds: float) -> Score:
+    """Judge a run under one fault."""
+    failed = _rules(report, Word.FAIL)
+    shown = failed if one.red else _rules(report, Word.INCONCLUSIVE)
+    wanted = blame_of(one)
+    first = report.findings[0] if report.findings else None
+    return Score(
+        fault=one.fault.id,
+        breaks=one.fault.breaks,
+        missed=tuple(sorted(set(one.red or one.inconclusive) - set(shown))),
+        unexpected=tuple(sorted(set(failed) - {*one.red, *one.may})),
+        said=_blames(first, report) if first else "",
+        wanted=" ".join((wanted.cause, *wanted.nodes, *filter(None, [wanted.thing]))),
+        right=first is not None and says(first, wanted, report),
+        seconds=seconds,
+        red=dict(sorted(failed.items())),
+    )
+
+
+def blame_of(one: Awaited) -> Blame:
+    """Give what the first finding must say: by default the fault, at its Nodes."""
+    return one.blame or Blame(one.fault.id, one.fault.nodes)
+
+
+def says(finding: FindingDocument, wanted: Blame, report: Report) -> bool:
+    """Whether a finding blames what it should, and nothing else."""
+    nodes = {_short(node, report) for node in finding.nodes}
+    return (
+        finding.cause == wanted.cause
+        and nodes == set(wanted.nodes)
+        and wanted.thing in finding.thing
+    )
+
+
+def alarms(report: Report, may: Collection[str] = ()) -> list[str]:
+    """Say what a run on a cluster that is well complained of.
+
+    Args:
+        report: of the run.
+        may: rules that fail all the same.
+
+    """
+    failed = set(_rules(report, Word.FAIL)) - set(may)
+    unclear = _rules(report, Word.INCONCLUSIVE)
+    blamed = [f for f in report.findings if f.confidence != Confidence.CONFIGURED]
+    return [
+        *(f"{rule} failed" for rule in sorted(failed)),
+        *(f"{rule} was inconclusive" for rule in sorted(unclear)),
+        *(f"blamed {_blames(finding, report)}" for finding in blamed),
+    ]
+
+
+def _rules(report: Report, word: Word) -> Counter[str]:
+    return Counter(check.rule for check in report.checks if check.result == word)
+
+
+def _blames(finding: FindingDocument, report: Report) -> str:
+    nodes = (_short(node, report) for node in finding.nodes)
+    return " ".join((finding.cause, *nodes, *filter(None, [finding.thing])))
+
+
+def _short(node: str, report: Report) -> str:
+    cluster = report.environment.context.removeprefix("k8snet-")
+    return node.removeprefix(f"{cluster}-")
+
+
+def confused(scores: Collection[Score], sets: Collection[Collection[str]]) -> list[str]:
+    """Score each set of faults that are hard to tell apart, a line each."""
+    right = {one.fault: one.right for one in scores}
+    return [
+        f"{sum(right[i] for i in known)}/{len(known)} {', '.join(known)}"
+        for ids in sets
+        if (known := [i for i in ids if i in right])
+    ]
