@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from statistics import median
 from typing import TYPE_CHECKING
 
 from faults.benchmark import BENCHMARK, CONFUSABLE
@@ -56,6 +57,7 @@ def table(results: Results) -> str:
         lines.append(f"{title}: {sum(held)}/{count}")
     confusions = confused(results.scores, CONFUSABLE)
     lines += [f"of a confusable set, right: {line}" for line in confusions]
+    lines += slowest(results)
     lines += [f"{fault}: {why}" for fault, why in results.problems.items()]
     lines += healthy(results.healthy)
     return "\n".join(lines)
@@ -67,6 +69,22 @@ def _misses(one: Score) -> list[str]:
         for title, rules in (("not red", one.missed), ("unexpected", one.unexpected))
         if rules
     ]
+
+
+def slowest(results: Results) -> list[str]:
+    """Compare the longest run on each kind of cluster with the healthy ones there."""
+    lines = []
+    for kind in dict.fromkeys(one.cluster for one in results.scores):
+        broken = max(one.seconds for one in results.scores if one.cluster == kind)
+        line = f"slowest on {kind}: {broken:.1f} s"
+        runs = [
+            r.seconds for r in results.healthy if (r.cluster, r.control) == (kind, "")
+        ]
+        if runs:
+            well = median(runs)
+            line += f", {broken / well:.2f} x the healthy median {well:.1f} s"
+        lines.append(line)
+    return lines
 
 
 def healthy(runs: Sequence[Healthy]) -> list[str]:

@@ -42,6 +42,7 @@ class Score:
     Attributes:
         fault: its id.
         breaks: what it breaks.
+        cluster: the kind it was made on.
         missed: rules that should have shown it, and did not.
         unexpected: rules that failed, and should not have.
         said: what the first finding blames; "" without a finding.
@@ -53,6 +54,7 @@ class Score:
 
     fault: str
     breaks: str
+    cluster: str
     missed: tuple[str, ...]
     unexpected: tuple[str, ...]
     said: str
@@ -79,6 +81,7 @@ def score(one: Awaited, report: Report, seconds: float) -> Score:
     return Score(
         fault=one.fault.id,
         breaks=one.fault.breaks,
+        cluster=one.fault.cluster,
         missed=tuple(sorted(set(one.red or one.inconclusive) - set(shown))),
         unexpected=tuple(sorted(set(failed) - {*one.red, *one.may})),
         said=_blames(first, report) if first else "",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 from contextlib import contextmanager
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from pytest_k8snet.faults.fault import together
@@ -26,6 +28,11 @@ ENTRY = (
     "-t 3600 -u ASSURED,SEEN_REPLY\n"
 )
 PORTS = 60000
+FORGET = "\n".join(
+    f"conntrack -D -f {family} -p {what} || true"
+    for family in ("ipv4", "ipv6")
+    for what in ("udp", "icmp", "icmpv6", "tcp --state TIME_WAIT", "tcp --state CLOSE")
+)
 
 
 def switched(node: str, settings: tuple[str, ...], value: int) -> Inject:
@@ -106,24 +113,28 @@ def connections_exhausted(node: str) -> Inject:
     def inject(site: Site) -> Iterator[None]:
         own = site.node(node)
         most = int(site.run(node, "cat", f"{CONNECTIONS}_max"))
-
-        def count() -> int:
-            return int(site.run(node, "cat", f"{CONNECTIONS}_count"))
-
-        filling = own.write(
-            "connections",
-            "".join(
-                ENTRY.format(i // PORTS // 250, i // PORTS % 250 + 1, 1024 + i % PORTS)
-                for i in range(most - count())
-            ),
+        entries = (
+            ENTRY.format(i // PORTS // 250, i // PORTS % 250 + 1, 1024 + i % PORTS)
+            for i in itertools.count()
         )
-        try:
+
+        def room() -> int:
+            return most - int(site.run(node, "cat", f"{CONNECTIONS}_count"))
+
+        def full() -> bool:
+            missing = room()
+            filling = own.write("filling", "".join(islice(entries, missing)))
             site.run(node, "conntrack", "-R", filling)
-            wait_until(lambda: count() >= most, f"{most} connections on {node}", 10)
+            return missing <= 0
+
+        try:
+            # What is over would make room while the fault is to last.
+            site.run(node, "sh", "-c", FORGET)
+            wait_until(full, f"{most} connections on {node}", 30)
             yield
         finally:
-            (own.folder / "connections").unlink()
+            (own.folder / "filling").unlink(missing_ok=True)
             site.run(node, "conntrack", "-D", "-p", "udp", "-d", "198.19.0.1")
-            wait_until(lambda: count() < most, f"room for connections on {node}", 10)
+            wait_until(lambda: room() > 0, f"room for connections on {node}", 10)
 
     return inject

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pytest_k8snet.faults.site import POD_RANGES, output
 from pytest_k8snet.localcluster.errors import LocalClusterError
@@ -24,22 +24,24 @@ EARLY = "type filter hook prerouting priority raw; policy accept;"
 # Before conntrack puts fragments together, which is at -400.
 EARLIEST = "type filter hook prerouting priority -450; policy accept;"
 ARRIVING = "type filter hook input priority filter; policy accept;"
+PASSING = "type filter hook forward priority -10; policy accept;"
 LEAVING = "type filter hook output priority filter; policy accept;"
 # Before the cluster's own translation.
 HIDING = "type nat hook postrouting priority srcnat - 5; policy accept;"
 
 PINNED = "inet k8snet-fault-pinned"
-# 80 and 8080 are the ports of the suite's Services, and of what is behind them.
+# From 40053 the suite asks when it keeps a port; 80 and 8080 are the ports of its
+# Services, and of what is behind them.
 PINS = """
-map ip-first { type inet_service : ipv4_addr; size 65535; flags dynamic; }
+map ip-first { type ipv4_addr : ipv4_addr; size 65535; flags dynamic; }
 chain ip-learn {
   type filter hook postrouting priority filter; policy accept;
-  udp sport 1024-32767 ct status dnat ct direction original \\
-    add @ip-first { udp sport : ip daddr }
+  udp sport 40053 ct status dnat ct direction original \\
+    add @ip-first { ip saddr : ip daddr }
 }
 chain ip-pin {
   type nat hook prerouting priority dstnat - 5; policy accept;
-  udp dport 80 dnat ip to udp sport map @ip-first:8080
+  udp sport 40053 udp dport 80 dnat ip to ip saddr map @ip-first:8080
 }
 """
 PINS_IPV6 = re.sub(r"\bip\b", "ip6", PINS.replace("ipv4", "ipv6"))
@@ -129,6 +131,27 @@ def pods_masqueraded(node: str) -> Inject:
     return on_node(node, "masquerade", HIDING, rules)
 
 
+def a_port_of_pods_closed(node: str) -> Inject:
+    """Drop what a Node passes on to a port of its Pods, where few look for rules."""
+
+    @contextmanager
+    def inject(site: Site) -> Iterator[None]:
+        rules = "\n".join(
+            f"{FAMILY[':' in pods]} daddr {pods} tcp dport 8080 drop"
+            for pods in site.pod_ranges(node)
+        )
+        with on_node(node, "hidden", PASSING, rules)(site):
+            yield
+
+    return inject
+
+
+def packets_lost(node: str) -> Inject:
+    """Drop one in five of the packets that arrive at a Node."""
+    rules = 'iifname "eth0" numgen random mod 5 == 0 drop'
+    return on_node(node, "lossy", EARLY, rules)
+
+
 def node_ports_closed(node: str) -> Inject:
     """Drop what arrives at a Node for node ports, before it is led anywhere."""
     rules = 'iifname "eth0" meta l4proto { tcp, udp } th dport 30000-32767 drop'
@@ -136,10 +159,10 @@ def node_ports_closed(node: str) -> Inject:
 
 
 def udp_clients_pinned(node: str) -> Inject:
-    """Send what comes from a port that a client chose to the first backend it had.
+    """Send UDP clients that keep their port to the first backend that they had.
 
     It is what an entry does that kube-proxy overlooks when it forgets connections: a
-    new one with the same answer. Ports that the kernel chooses are left alone.
+    new one has the same answer.
     """
 
     @contextmanager
@@ -155,16 +178,40 @@ def udp_clients_pinned(node: str) -> Inject:
 
 def first_dns_replica_silent(site: Site) -> Iterator[None]:
     """Drop what one replica of the cluster DNS is asked; it stays ready."""
-    pod = site.dns_replicas()[0]
-    node = site.short(pod["spec"]["nodeName"])
-    inside = _netns_of(site, node, "coredns", pod["status"]["podIP"])
-    name = "inet k8snet-fault"
     rules = "udp dport 53 drop\ntcp dport 53 drop"
+    with _in_dns_replicas(site, site.dns_replicas()[:1], ARRIVING, rules):
+        yield
+
+
+def dns_without_api(site: Site) -> Iterator[None]:
+    """Drop what the cluster DNS asks the API server; it goes on with what it knows."""
+    replicas = site.dns_replicas()
+    with _in_dns_replicas(site, replicas, LEAVING, "tcp dport { 443, 6443 } drop"):
+        yield
+
+
+@contextmanager
+def _in_dns_replicas(
+    site: Site, replicas: list[dict[str, Any]], chain: str, rules: str
+) -> Iterator[None]:
+    """Have a table of one chain in replicas of the cluster DNS."""
+    name = "inet k8snet-fault"
+    inside = [
+        _netns_of(
+            site,
+            site.short(pod["spec"]["nodeName"]),
+            "coredns",
+            pod["status"]["podIP"],
+        )
+        for pod in replicas
+    ]
     try:
-        output([*inside, "nft", "-f", "-"], table(name, ARRIVING, rules))
+        for enter in inside:
+            output([*enter, "nft", "-f", "-"], table(name, chain, rules))
         yield
     finally:
-        output([*inside, "nft", "-f", "-"], REMOVE.format(name))
+        for enter in inside:
+            output([*enter, "nft", "-f", "-"], REMOVE.format(name))
 
 
 def _netns_of(site: Site, node: str, program: str, address: str) -> list[str]:

@@ -65,6 +65,33 @@ def services_changed(changes: Mapping[str, Json]) -> Inject:
     return sabotaged(SERVICES, spoil)
 
 
+def orphan_slice(service: str, address: str) -> Inject:
+    """Add an EndpointSlice of nobody's, with an address of nobody's, to a Service."""
+
+    def spoil(site: Site, item: Json) -> None:
+        metadata = item["metadata"]
+        if metadata["name"] != service:
+            return
+        labels = {
+            "kubernetes.io/service-name": service,
+            "endpointslice.kubernetes.io/managed-by": "example.test",
+        }
+        body = {
+            "metadata": {"name": f"{service}-orphan", "labels": labels},
+            "addressType": "IPv4",
+            "endpoints": [{"addresses": [address], "conditions": {"ready": True}}],
+            "ports": [
+                {"name": p["name"], "protocol": p["protocol"], "port": 8080}
+                for p in item["spec"]["ports"]
+            ],
+        }
+        group = "/apis/discovery.k8s.io/v1"
+        path = f"{group}/namespaces/{metadata['namespace']}/endpointslices"
+        site.api.create(path, body)
+
+    return sabotaged(SERVICES, spoil)
+
+
 def everything_denied(site: Site) -> AbstractContextManager[None]:
     """Make a policy that lets nothing in or out in every namespace of a run."""
     spec = {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}

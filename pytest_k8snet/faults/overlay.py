@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pytest_k8snet.faults.netfilter import EARLY, FAMILY, on_node
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 PORT = 8472
 DEVICES = ("flannel.1", "flannel-v6.1")
+NOBODY = {False: "192.0.2.1", True: "2001:db8::1"}
 OTHER_MAC = "02:00:00:00:00:99"
 
 
@@ -49,6 +50,77 @@ def other_mac(node: str) -> Inject:
                 _set_mac(site, node, device, mac)
 
     return inject
+
+
+def wrong_peer(node: str, peer: str) -> Inject:
+    """Have a Node send its tunnel packets for another one to nobody."""
+
+    @contextmanager
+    def inject(site: Site) -> Iterator[None]:
+        changed = []
+        try:
+            for device in DEVICES:
+                for entry in _known(site, node, device):
+                    if entry["dst"] in site.addresses(peer):
+                        changed.append((device, entry["mac"], entry["dst"]))
+                        nobody = NOBODY[":" in entry["dst"]]
+                        _lead(site, node, device, entry["mac"], nobody)
+            yield
+        finally:
+            for one in changed:
+                _lead(site, node, *one)
+
+    return inject
+
+
+def down(node: str) -> Inject:
+    """Take a Node's ends of the tunnels down, with the routes over them."""
+
+    @contextmanager
+    def inject(site: Site) -> Iterator[None]:
+        before = [
+            *(f"link set {device} up" for device in DEVICES),
+            *(line for device in DEVICES for line in _led(site, node, device)),
+        ]
+        try:
+            for device in DEVICES:
+                site.run(node, "ip", "link", "set", device, "down")
+            yield
+        finally:
+            site.run(node, "ip", "-batch", "-", text="\n".join(before))
+
+    return inject
+
+
+def _led(site: Site, node: str, device: str) -> Iterator[str]:
+    """Give the commands that bring back what goes when a tunnel's end goes down."""
+    for one in _listed(site, node, "neigh", device):
+        if "PERMANENT" in one["state"]:
+            to = f"{one['dst']} lladdr {one['lladdr']}"
+            yield f"neigh replace {to} dev {device} nud permanent"
+    for one in _listed(site, node, "route", device):
+        if "gateway" in one:
+            to = f"{one['dst']} via {one['gateway']}"
+            yield f"route replace {to} dev {device} onlink"
+
+
+def _listed(site: Site, node: str, what: str, device: str) -> list[dict[str, Any]]:
+    """List the neighbours or the routes of a device, in both families."""
+    found: list[dict[str, Any]] = []
+    for family in ("-4", "-6"):
+        argv = ["ip", "-j", family, what, "show", "dev", device]
+        found += json.loads(site.run(node, *argv) or "[]")
+    return found
+
+
+def _known(site: Site, node: str, device: str) -> list[dict[str, Any]]:
+    """List where a tunnel leads, by the MAC of its other end."""
+    argv = ["bridge", "-j", "fdb", "show", "dev", device]
+    return [one for one in json.loads(site.run(node, *argv)) if "dst" in one]
+
+
+def _lead(site: Site, node: str, device: str, mac: str, to: str) -> None:
+    site.run(node, "bridge", "fdb", "replace", mac, "dev", device, "dst", to)
 
 
 def _mac(site: Site, node: str, device: str) -> str:

@@ -77,6 +77,16 @@ def entering(node: str) -> Cells:
     return lambda ends: ends.source != node == ends.target
 
 
+def within(node: str) -> Cells:
+    """Cells from a Node to itself."""
+    return lambda ends: ends.source == node == ends.target
+
+
+def either(*several: Cells) -> Cells:
+    """Cells that are among these or among those."""
+    return lambda ends: any(cells(ends) for cells in several)
+
+
 def over(family: str, cells: Cells) -> Cells:
     """Of some cells, those in checks of that IP family."""
     return lambda ends: cells(ends) and ends.family == family

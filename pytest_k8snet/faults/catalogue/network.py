@@ -6,9 +6,7 @@ from contextlib import contextmanager
 
 from pytest_k8snet.faults import (
     bridge,
-    kernel,
     netfilter,
-    overlay,
     routes,
     service_proxy,
     upstream,
@@ -92,50 +90,6 @@ DEAF_TO_PODS = Fault(
     nodes=(OTHER,),
 )
 
-FORWARDING_OFF = Fault(
-    id="ip-forward-off",
-    breaks="A Node passes no packet on, from Pods or to them.",
-    inject=kernel.forwarding_off(OTHER),
-    nodes=(OTHER,),
-)
-
-FORWARD_DROP = Fault(
-    id="forward-policy-drop",
-    breaks="A Node's FORWARD policy drops connections that are new.",
-    inject=kernel.forward_policy_drop(OTHER),
-    nodes=(OTHER,),
-)
-
-BRIDGE_UNFILTERED = Fault(
-    id="bridge-nf-call-off",
-    breaks="A Node's bridge hands answers past the Service rules.",
-    inject=kernel.unfiltered_bridge(OTHER),
-    nodes=(OTHER,),
-)
-
-CONNECTIONS_EXHAUSTED = Fault(
-    id="conntrack-table-full",
-    breaks="A Node's table of connections is full: it takes no new ones.",
-    inject=kernel.connections_exhausted(OTHER),
-    nodes=(OTHER,),
-)
-
-TUNNEL_BLOCKED = Fault(
-    id="vxlan-udp-blocked-one-way",
-    breaks="A Node drops the tunnel packets that come from one other Node.",
-    inject=overlay.blocked(OTHER, source=ONE),
-    nodes=(OTHER,),
-    cluster="flannel",
-)
-
-TUNNEL_MAC_STALE = Fault(
-    id="vxlan-stale-vtep-mac",
-    breaks="A Node's end of the tunnels has another MAC than the others know.",
-    inject=overlay.other_mac(OTHER),
-    nodes=(OTHER,),
-    cluster="flannel",
-)
-
 PROXY_STOPPED = Fault(
     id="kube-proxy-dead-stale-rules",
     breaks="A Node's kube-proxy hangs: its rules stay as they are.",
@@ -157,6 +111,12 @@ NODE_PORTS_CLOSED = Fault(
     nodes=(OTHER,),
 )
 
+DNS_WITHOUT_API = Fault(
+    id="coredns-stale-api",
+    breaks="The cluster DNS hears nothing new from the API server.",
+    inject=contextmanager(netfilter.dns_without_api),
+)
+
 UPSTREAM_UNREACHABLE = Fault(
     id="coredns-upstream-broken",
     breaks="The cluster DNS forwards other names to an address of nobody's.",
@@ -164,16 +124,11 @@ UPSTREAM_UNREACHABLE = Fault(
 )
 
 FAULTS = (
-    FORWARDING_OFF,
-    FORWARD_DROP,
-    BRIDGE_UNFILTERED,
-    CONNECTIONS_EXHAUSTED,
-    TUNNEL_BLOCKED,
-    TUNNEL_MAC_STALE,
     PROXY_STOPPED,
     UDP_PINNED,
     NODE_PORTS_CLOSED,
     UPSTREAM_UNREACHABLE,
+    DNS_WITHOUT_API,
     ROUTE_MISSING,
     RULES_MISSING,
     MASQUERADED,

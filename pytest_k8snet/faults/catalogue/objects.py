@@ -101,8 +101,15 @@ EXTERNAL_LOCAL = Fault(
     ),
 )
 
+ORPHAN_SLICE = Fault(
+    id="endpointslice-orphan",
+    breaks="A Service has a slice of endpoints that nobody manages, with a dead one.",
+    inject=objects.orphan_slice("few", "10.244.2.250"),
+)
+
 FAULTS = (
     SELECTS_NOBODY,
+    ORPHAN_SLICE,
     EXTERNAL_LOCAL,
     POLICIES_UNDONE,
     FIELDS_CHANGED,
