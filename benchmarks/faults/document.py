@@ -34,6 +34,7 @@ uv run python -m benchmarks.faults --document docs/faults.md
 """
 HEAD = ("fault", "what it breaks", "rules red", "first finding", "right", "s")
 ROW = re.compile(r"^\| `(?P<fault>[a-z0-9-]+)` \|.*\|$", re.MULTILINE)
+MOST_CELLS = 5
 WORDS = {True: "yes", False: "**no**"}
 
 
@@ -64,11 +65,12 @@ def table(results: Results) -> str:
 
 
 def _misses(one: Score) -> list[str]:
-    return [
+    lines = [
         f"  {title}: {' '.join(rules)}"
         for title, rules in (("not red", one.missed), ("unexpected", one.unexpected))
         if rules
     ]
+    return [*lines, *(f"  {line}" for line in one.cells[:MOST_CELLS])]
 
 
 def slowest(results: Results) -> list[str]:

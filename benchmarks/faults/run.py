@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from faults.expected import Expected, surprises
 from shipped_suite import Suite
 
 from benchmarks.faults.scoring import Score, alarms, score
@@ -94,10 +95,15 @@ class Benchmark:
             results.problems[one.fault.id] = str(error)
             _say(f"{one.fault}: {error}")
             return
-        if ran.report is None:
+        if ran.recording is None:
             results.problems[one.fault.id] = f"no report: {ran.output[-2000:]}"
             return
-        found = score(one, ran.report, ran.seconds)
+        cells = (
+            surprises((one,), ran.recording, suite.site)
+            if isinstance(one, Expected)
+            else []
+        )
+        found = score(one, ran.recording.report, ran.seconds, cells)
         results.scores.append(found)
         _say(f"{one.fault}: {found.said or 'no finding'}, {found.seconds:.0f} s")
 

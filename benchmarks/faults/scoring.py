@@ -12,7 +12,7 @@ from pytest_k8snet.diagnose import Confidence
 from pytest_k8snet.model import Word
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Mapping, Sequence
 
     from pytest_k8snet.faults.fault import Fault
     from pytest_k8snet.report.schema import FindingDocument, Report
@@ -49,6 +49,7 @@ class Score:
         wanted: what it should.
         seconds: from the start of the suite's process to its end.
         red: the checks that failed, by rule.
+        cells: what else is not as expected, cell by cell, a line each.
 
     """
 
@@ -62,6 +63,7 @@ class Score:
     right: bool
     seconds: float
     red: Mapping[str, int]
+    cells: tuple[str, ...] = ()
 
     @property
     def detected(self) -> bool:
@@ -72,7 +74,9 @@ class Score:
         return not self.unexpected
 
 
-def score(one: Awaited, report: Report, seconds: float) -> Score:
+def score(
+    one: Awaited, report: Report, seconds: float, cells: Sequence[str] = ()
+) -> Score:
     """Judge a run under one fault."""
     failed = _rules(report, Word.FAIL)
     shown = failed if one.red else _rules(report, Word.INCONCLUSIVE)
@@ -89,6 +93,7 @@ def score(one: Awaited, report: Report, seconds: float) -> Score:
         right=first is not None and says(first, wanted, report),
         seconds=seconds,
         red=dict(sorted(failed.items())),
+        cells=tuple(cells),
     )
 
 

@@ -123,8 +123,9 @@ def connections_exhausted(node: str) -> Inject:
 
         def full() -> bool:
             missing = room()
-            filling = own.write("filling", "".join(islice(entries, missing)))
-            site.run(node, "conntrack", "-R", filling)
+            if missing > 0:
+                filling = own.write("filling", "".join(islice(entries, missing)))
+                site.run(node, "conntrack", "-R", filling)
             return missing <= 0
 
         try:
