@@ -15,7 +15,9 @@ from benchmarks.faults.scoring import Score, alarms, confused, score
 from pytest_k8snet.report.schema import FindingDocument, Report
 
 DOCUMENT = Path(__file__).parents[1] / "docs" / "faults.md"
-WELL = real("healthy").report
+RECORDED = real("healthy").report
+FIGURES = RECORDED.figures.model_copy(update={"total": 12.3})
+WELL = RECORDED.model_copy(update={"figures": FIGURES})
 PREFIX = WELL.environment.context.removeprefix("k8snet-")
 
 
@@ -39,7 +41,7 @@ def broken(
 
 
 def scored(report: Report) -> Score:
-    return score(HAIRPIN_OFF, report, 12.3)
+    return score(HAIRPIN_OFF, report)
 
 
 def test_a_fault_is_detected_when_all_that_it_breaks_is_red_and_nothing_else() -> None:

@@ -17,8 +17,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from faults import EXPECTED
-from faults.benchmark import BENCHMARK
+from faults import BY_THEMSELVES, EXPECTED
+from faults.benchmark import BENCHMARK, LIKE_THEM
 from faults.controls import CONTROLS
 from faults.edge import EDGE_EXPECTED
 
@@ -42,9 +42,10 @@ def main() -> int:
     signal.signal(signal.SIGTERM, _interrupt)
     controls = [c for c in CONTROLS if given.controls and wanted(c.made.cluster, given)]
     try:
-        results = Benchmark(
+        benchmark = Benchmark(
             chosen(given), controls, given.healthy, given.inspect_nodes, given.out
-        ).run()
+        )
+        results = benchmark.replay() if given.replay else benchmark.run()
     except KeyboardInterrupt:
         return INTERRUPTED
     except LocalClusterError as error:
@@ -69,6 +70,9 @@ def options() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--only", nargs="*", metavar="ID", default=BENCHMARK)
+    parser.add_argument(
+        "--confusable", action="store_true", help="also what looks like one of them"
+    )
     parser.add_argument("--clusters", nargs="+", metavar="KIND", help="only on these")
     parser.add_argument(
         "--inspect-nodes", action="store_true", help="as --k8snet-inspect-nodes"
@@ -83,17 +87,25 @@ def options() -> argparse.ArgumentParser:
     parser.add_argument(
         "--out", type=Path, default=Path("out/faults"), metavar="FOLDER"
     )
+    parser.add_argument(
+        "--replay", action="store_true", help="judge the reports there again"
+    )
     return parser
 
 
 def chosen(given: argparse.Namespace) -> Sequence[Awaited]:
     """Give what is expected of the faults that are to be made, in their order."""
-    everything: tuple[Awaited, ...] = (*EXPECTED, *EDGE_EXPECTED)
+    everything: tuple[Awaited, ...] = (
+        *EXPECTED,
+        *BY_THEMSELVES,
+        *EDGE_EXPECTED,
+    )
     by_id = {one.fault.id: one for one in everything}
-    unknown = set(given.only) - set(by_id)
+    only = [*given.only, *(LIKE_THEM if given.confusable else ())]
+    unknown = set(only) - set(by_id)
     if unknown:
         raise SystemExit(f"error: nothing is expected of {', '.join(sorted(unknown))}")
-    faults = [by_id[fault] for fault in given.only]
+    faults = [by_id[fault] for fault in only]
     return [one for one in faults if wanted(one.fault.cluster, given)]
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import TYPE_CHECKING
 
-from faults.benchmark import BENCHMARK, CONFUSABLE
+from faults.benchmark import BENCHMARK, CONFUSABLE, LIKE_THEM
 
 from benchmarks.faults.scoring import confused
 
@@ -23,12 +23,13 @@ INTRODUCTION = """\
 What the suite says of real faults, each made by itself on a local cluster of three
 Nodes: which rules it turned red, with their checks that failed, what the first finding
 blamed, and how long the whole run took. `k8snet fault inject NAME --cluster CLUSTER`
-shows one by hand, `k8snet explain CAUSE` what a finding says.
+shows one by hand, `k8snet explain CAUSE` what a finding says. The last ones are made
+only to be told apart from another of the table.
 
 This writes what it sees, and leaves the other rows as they are:
 
 ```sh
-uv run python -m benchmarks.faults --document docs/faults.md
+uv run python -m benchmarks.faults --confusable --document docs/faults.md
 ```
 
 """
@@ -127,6 +128,6 @@ def document(known: str, scores: Iterable[Score]) -> str:
     """Put what was seen into a document, in the order of the benchmark."""
     rows = {line.fault: line.text for line in read(known)}
     rows |= {one.fault: row(one).text for one in scores}
-    ordered = [rows[fault] for fault in BENCHMARK if fault in rows]
+    ordered = [rows[fault] for fault in (*BENCHMARK, *LIKE_THEM) if fault in rows]
     head = [f"| {' | '.join(HEAD)} |", f"|{'---|' * len(HEAD)}"]
     return INTRODUCTION + "\n".join([*head, *ordered]) + "\n"

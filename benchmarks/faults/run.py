@@ -20,6 +20,7 @@ from pytest_k8snet.cluster.errors import ClusterError
 from pytest_k8snet.faults.catalogue.nodes import FIRST
 from pytest_k8snet.faults.site import Site
 from pytest_k8snet.localcluster import LocalClusterError
+from pytest_k8snet.report.recording import read
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -86,6 +87,16 @@ class Benchmark:
                     self._heard(kind, "", ran, (), results)
         return results
 
+    def replay(self) -> Results:
+        """Judge the reports again that runs have left; nothing is run."""
+        results = Results()
+        for one in self.faults:
+            file = self.out / f"{one.fault.id}.json"
+            if file.exists():
+                recording = read(file.read_text(encoding="utf-8"))
+                results.scores.append(score(one, recording.report))
+        return results
+
     def _fault(self, one: Awaited, suite: Suite, results: Results) -> None:
         try:
             with one.fault.inject(suite.site):
@@ -103,7 +114,7 @@ class Benchmark:
             if isinstance(one, Expected)
             else []
         )
-        found = score(one, ran.recording.report, ran.seconds, cells)
+        found = score(one, ran.recording.report, cells)
         results.scores.append(found)
         _say(f"{one.fault}: {found.said or 'no finding'}, {found.seconds:.0f} s")
 
@@ -121,7 +132,8 @@ class Benchmark:
         results: Results,
     ) -> None:
         heard = alarms(ran.report, may) if ran.report else [ran.output[-2000:]]
-        results.healthy.append(Healthy(kind, control, ran.seconds, heard))
+        seconds = ran.report.figures.total if ran.report else ran.seconds
+        results.healthy.append(Healthy(kind, control, seconds, heard))
         _say(f"{kind} {control or 'healthy'}: {'; '.join(heard) or 'no alarm'}")
 
     def _suite(self, suite: Suite, args: Sequence[str], name: str) -> SuiteRun:

@@ -47,7 +47,7 @@ class Score:
         unexpected: rules that failed, and should not have.
         said: what the first finding blames; "" without a finding.
         wanted: what it should.
-        seconds: from the start of the suite's process to its end.
+        seconds: that the run took.
         red: the checks that failed, by rule.
         cells: what else is not as expected, cell by cell, a line each.
 
@@ -74,9 +74,7 @@ class Score:
         return not self.unexpected
 
 
-def score(
-    one: Awaited, report: Report, seconds: float, cells: Sequence[str] = ()
-) -> Score:
+def score(one: Awaited, report: Report, cells: Sequence[str] = ()) -> Score:
     """Judge a run under one fault."""
     failed = _rules(report, Word.FAIL)
     shown = failed if one.red else _rules(report, Word.INCONCLUSIVE)
@@ -91,7 +89,7 @@ def score(
         said=_blames(first, report) if first else "",
         wanted=" ".join((wanted.cause, *wanted.nodes, *filter(None, [wanted.thing]))),
         right=first is not None and says(first, wanted, report),
-        seconds=seconds,
+        seconds=report.figures.total,
         red=dict(sorted(failed.items())),
         cells=tuple(cells),
     )

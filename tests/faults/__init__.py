@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from faults.catalogue import EXPECTED, ROUNDS
+from faults.catalogue import BY_THEMSELVES, EXPECTED, ROUNDS
 from faults.expected import Expected, Round, injected, seen, surprises
 
 __all__ = [
+    "BY_THEMSELVES",
     "EXPECTED",
     "ROUNDS",
     "Expected",

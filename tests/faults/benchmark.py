@@ -32,9 +32,16 @@ BENCHMARK = (
 """One for each layer, and for each kind of pattern."""
 
 CONFUSABLE = (
-    ("route-missing-podcidr", "vxlan-udp-blocked-one-way"),
-    ("ip-forward-off", "forward-policy-drop"),
-    ("kube-proxy-dead-stale-rules", "kube-proxy-rules-missing", "udp-stale-conntrack"),
+    ("route-missing-podcidr", "vxlan-udp-blocked-one-way", "vxlan-fdb-wrong-vtep"),
+    ("forward-policy-drop", "nft-hidden-drop"),
+    ("ip-forward-off", "vxlan-device-down"),
+    ("kube-proxy-dead-stale-rules", "endpointslice-orphan", "coredns-stale-api"),
+    ("coredns-one-replica-bad", "link-lossy"),
     ("etp-local-blackhole", "nodeport-node-firewall"),
 )
 """Sets whose faults hit about the same cells."""
+
+LIKE_THEM = tuple(
+    fault for faults in CONFUSABLE for fault in faults if fault not in BENCHMARK
+)
+"""What is made only to be told apart from a fault of the benchmark."""

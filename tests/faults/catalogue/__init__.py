@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from faults.catalogue import network, objects, pods, policies
+from faults.catalogue import (
+    kernel,
+    network,
+    objects,
+    overlay,
+    pods,
+    policies,
+    services,
+)
 
 if TYPE_CHECKING:
     from faults.expected import Expected, Round
@@ -15,6 +23,15 @@ EXPECTED: tuple[Expected, ...] = (
     *objects.EXPECTED,
     *policies.EXPECTED,
 )
+
+BY_THEMSELVES: tuple[Expected, ...] = (
+    *kernel.EXPECTED,
+    *overlay.EXPECTED,
+    *services.EXPECTED,
+    *pods.BY_THEMSELVES,
+    *policies.BY_THEMSELVES,
+)
+"""What must be seen of faults that only the benchmark makes, each by itself."""
 
 ALONE = (
     network.ROUTE_MISSING,

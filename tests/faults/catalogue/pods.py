@@ -101,6 +101,24 @@ KUBELET_CLOSED = Expected(
     args=("-k", "KUBELET-EXEC"),
 )
 
+CONFIGURATION_MISSING = Expected(
+    shipped.CONFIGURATION_MISSING,
+    red={"NODE-READY": asked_on(OTHER)},
+)
+
+RANGE_EXHAUSTED = Expected(
+    shipped.RANGE_EXHAUSTED,
+    red={},
+    inconclusive=each(("POD-TO-POD",), everywhere),
+)
+
+RANGE_OF_ANOTHER = Expected(
+    shipped.RANGE_OF_ANOTHER,
+    red=each(("POD-TO-POD", "POD-ADDRESS-UNIQUE"), everywhere),
+)
+
+BY_THEMSELVES = (CONFIGURATION_MISSING, RANGE_EXHAUSTED, RANGE_OF_ANOTHER)
+
 EXPECTED = (
     CONTAINERS_APART,
     LOOPBACK_PUBLISHED,
