@@ -43,7 +43,12 @@ def main() -> int:
     controls = [c for c in CONTROLS if given.controls and wanted(c.made.cluster, given)]
     try:
         benchmark = Benchmark(
-            chosen(given), controls, given.healthy, given.inspect_nodes, given.out
+            faults=chosen(given),
+            controls=controls,
+            healthy=given.healthy,
+            clusters=given.clusters or (),
+            inspect=given.inspect_nodes,
+            out=given.out,
         )
         results = benchmark.replay() if given.replay else benchmark.run()
     except KeyboardInterrupt:

@@ -60,11 +60,22 @@ class Results:
 
 @dataclass(frozen=True)
 class Benchmark:
-    """What to run, and where reports go."""
+    """What to run, and where reports go.
+
+    Attributes:
+        faults: those to be made.
+        controls: what is done beside them, and must harm nothing.
+        healthy: how often the suite is run on each cluster with nothing done to it.
+        clusters: kinds that are brought up even without a fault or a control.
+        inspect: whether the suite may look into Nodes.
+        out: the folder of the reports.
+
+    """
 
     faults: Sequence[Awaited]
     controls: Sequence[Control]
     healthy: int
+    clusters: Sequence[str]
     inspect: bool
     out: Path
 
@@ -76,7 +87,7 @@ class Benchmark:
             faults[one.fault.cluster].append(one)
         for control in self.controls:
             controls[control.made.cluster].append(control)
-        for kind in dict.fromkeys((*faults, *controls)):
+        for kind in dict.fromkeys((*faults, *controls, *self.clusters)):
             with suite_on(kind) as suite:
                 for one in faults[kind]:
                     self._fault(one, suite, results)
