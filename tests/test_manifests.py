@@ -69,7 +69,7 @@ def test_only_the_privileged_namespace_has_what_restricted_forbids() -> None:
 
     assert (with_host_network, with_host_ports) == ({Role.HOST}, {Role.EDGE})
     inside = {NAMESPACE_OF[role] for role in with_host_network | with_host_ports}
-    assert inside == {manifests.PRIVILEGED}
+    assert inside == manifests.PRIVILEGED - {manifests.INSPECT}
 
 
 @every_role

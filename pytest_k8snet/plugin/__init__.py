@@ -196,6 +196,8 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     run = session.config.stash.get(RUN, None)
     if run is None:
         return
+    if session.exitstatus != pytest.ExitCode.INTERRUPTED:
+        look_closer(run)
     run.close()
     if run.lab is None or run.settings["plan"]:
         return
@@ -204,6 +206,14 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     finish(run)
     if session.exitstatus == pytest.ExitCode.OK and judged_nothing(run):
         session.exitstatus = pytest.ExitCode.NO_TESTS_COLLECTED
+
+
+def look_closer(run: Run) -> None:
+    """Gather evidence while all is still there, when something failed."""
+    if run.lab is not None and run.ended is None:
+        from pytest_k8snet.plugin.closer import look  # noqa: PLC0415 - when asked
+
+        look(run, run.lab)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
