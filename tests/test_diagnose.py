@@ -13,6 +13,7 @@ from recordings import of_fault
 from scenes import DUAL, facts, plan_of, scene
 
 from pytest_k8snet.diagnose import CAUSES, Confidence, Finding, diagnose
+from pytest_k8snet.diagnose.matrix import RUNS
 from pytest_k8snet.model import (
     LEADS_IN,
     Family,
@@ -252,7 +253,7 @@ def test_every_failing_check_is_explained_by_a_finding() -> None:
 def test_ids_are_unique_and_what_is_filled_in_is_known() -> None:
     words = dict.fromkeys(("node", "peer", "peer_range", "thing", "only"), "x")
 
-    assert set(Counter(cause.id for cause in CAUSES).values()) == {1}
+    assert set(Counter((c.id, c.scope) for c in CAUSES).values()) == {1}
     for cause in CAUSES:
         assert re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)+", cause.id)
         assert cause.says.format(**words).endswith(".")
@@ -261,7 +262,7 @@ def test_ids_are_unique_and_what_is_filled_in_is_known() -> None:
 
 
 def test_causes_speak_of_rules_that_there_are() -> None:
-    known = {rule.id for rule in RULES}
+    known = {rule.id for rule in RULES} | {RUNS}
 
     assert {r for c in CAUSES for s in c.signs for r in s.rules} <= known
     for cause in CAUSES:

@@ -260,7 +260,7 @@ def mentions(pattern: str) -> Weighs:
     return weighs
 
 
-def says_nothing_of(pattern: str, otherwise: str = "") -> Weighs:
+def or_else(pattern: str, otherwise: str = "") -> Weighs:
     """Confirm by a value that a pattern is found in; OTHERWISE rules out."""
 
     def weighs(

@@ -1,0 +1,76 @@
+"""The causes of Pods that do not come up, and of Nodes that take none."""
+
+from __future__ import annotations
+
+from pytest_k8snet.diagnose.cause import Cause, Scope, Sign, asked_on
+from pytest_k8snet.diagnose.causes._traffic import THREADS
+from pytest_k8snet.diagnose.evidence import Look, Proof
+from pytest_k8snet.diagnose.matrix import RUNS
+from pytest_k8snet.diagnose.proofs import (
+    mentions,
+    no_plugin_configured,
+    of_node,
+    warned,
+)
+
+NOT_RUNNING = (Sign((RUNS,), asked_on, every=False),)
+NODE_READY = ("NODE-READY",)
+
+POD_CAUSES = (
+    Cause(
+        id="cni-conf-missing",
+        layer="CNI",
+        scope=Scope.NODE,
+        says="{node} has no network plugin configured: it takes no new Pods.",
+        signs=(Sign(NODE_READY, asked_on),),
+        breaks=(*NODE_READY, RUNS),
+        proofs=(
+            Proof(
+                of_node(Look.CONDITIONS),
+                mentions("(?i)cni (?:plugin|config)|NetworkPluginNotReady"),
+            ),
+            Proof(of_node(Look.PLUGINS), no_plugin_configured),
+        ),
+        unsigned=True,
+        next="on {node}: ls /etc/cni/net.d; the Pod of the network plugin there writes "
+        "it: its log",
+        link=THREADS + "kubernetes/kubernetes/issues/48798",
+    ),
+    Cause(
+        id="ipam-range-exhausted",
+        layer="IPAM",
+        scope=Scope.NODE,
+        says="{node} has no addresses left for new Pods.",
+        signs=NOT_RUNNING,
+        breaks=(RUNS,),
+        proofs=(warned("(?i)no IP addresses available|no available ip"),),
+        unsigned=True,
+        next="on {node}: ls /var/lib/cni/networks/*: are there more files than Pods? "
+        "Those of Pods that are gone leaked",
+        link=THREADS + "rancher/rancher/issues/14504",
+    ),
+    Cause(
+        id="cni-binary-missing",
+        layer="CNI",
+        scope=Scope.NODE,
+        says="{node} lacks a network plugin that its configuration names.",
+        signs=NOT_RUNNING,
+        breaks=(RUNS,),
+        proofs=(warned("(?i)failed to find plugin"),),
+        unsigned=True,
+        next="on {node}: ls /opt/cni/bin",
+        link=THREADS + "flannel-io/flannel/issues/1482",
+    ),
+    Cause(
+        id="cni-bridge-address-mismatch",
+        layer="CNI",
+        scope=Scope.NODE,
+        says="The bridge of {node} has an address of another range than its Pods.",
+        signs=NOT_RUNNING,
+        breaks=(RUNS,),
+        proofs=(warned("already has an IP address different from"),),
+        unsigned=True,
+        next="on {node}: ip addr show cni0; remove it, and it is made anew",
+        link=THREADS + "kubernetes/kubernetes/issues/39557",
+    ),
+)
