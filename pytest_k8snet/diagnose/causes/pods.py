@@ -34,7 +34,7 @@ POD_CAUSES = (
         unsigned=True,
         next="on {node}: ls /etc/cni/net.d; the Pod of the network plugin there writes "
         "it: its log",
-        link=THREADS + "kubernetes/kubernetes/issues/48798",
+        link=THREADS + "flannel-io/flannel/issues/728",
     ),
     Cause(
         id="ipam-range-exhausted",
@@ -59,7 +59,21 @@ POD_CAUSES = (
         proofs=(warned("(?i)failed to find plugin"),),
         unsigned=True,
         next="on {node}: ls /opt/cni/bin",
-        link=THREADS + "flannel-io/flannel/issues/1482",
+        link=THREADS + "rancher/rke2/issues/7981",
+    ),
+    Cause(
+        id="cni-version-mismatch",
+        layer="CNI",
+        scope=Scope.NODE,
+        says="The network plugin of {node} does not know the version of its own "
+        "configuration.",
+        signs=NOT_RUNNING,
+        breaks=(RUNS,),
+        proofs=(warned("incompatible CNI versions"),),
+        unsigned=True,
+        next="on {node}: cniVersion in /etc/cni/net.d; CNI_COMMAND=VERSION "
+        "/opt/cni/bin/bridge </dev/null",
+        link=THREADS + "containerd/containerd/issues/6876",
     ),
     Cause(
         id="cni-bridge-address-mismatch",
@@ -71,6 +85,6 @@ POD_CAUSES = (
         proofs=(warned("already has an IP address different from"),),
         unsigned=True,
         next="on {node}: ip addr show cni0; remove it, and it is made anew",
-        link=THREADS + "kubernetes/kubernetes/issues/39557",
+        link=THREADS + "containernetworking/cni/issues/306",
     ),
 )
