@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 from test_agent import LOOPBACKS, ask
@@ -11,7 +12,7 @@ from test_agent import LOOPBACKS, ask
 from pytest_k8snet.agent import agent
 
 
-def values(op: str, **fields: object) -> list[str]:
+def values(op: str, **fields: Any) -> list[str]:
     reply = ask(op, **fields)
     assert reply["outcome"] == agent.ANSWERED, reply
     return [str(value) for value in reply["values"]]
