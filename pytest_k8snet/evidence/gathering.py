@@ -28,6 +28,9 @@ WORKERS = 16
 MARGIN = 0.5
 """Seconds at the end of the time that are left to take what came."""
 
+MOST_INSPECTED = 8
+"""Privileged Pods, at most: where more Nodes are suspect, none of them is special."""
+
 TRACE_SECONDS = 1.5
 LOOK_SECONDS = 5.0
 PROXY_HEALTH = {"op": "http", "port": 10256, "path": "/healthz", "timeout": 2.0}
@@ -72,10 +75,11 @@ def gather(
     """
     asked = list(questions)
     end = time.monotonic() + seconds - MARGIN
-    nodes = {q.node for q in asked if q.look in PRIVILEGED} if inspect else set()
+    suspect = dict.fromkeys(q.node for q in asked if q.look in PRIVILEGED)
+    nodes = list(suspect)[:MOST_INSPECTED] if inspect else []
     late = Answer(problem=f"not within {seconds:g} s")
     pool = ThreadPoolExecutor(WORKERS, thread_name_prefix="k8snet evidence")
-    inspectors = Inspectors(sources.api, sources.spec, sorted(nodes))
+    inspectors = Inspectors(sources.api, sources.spec, nodes)
     try:
         inspectors.create()
         answers = {
@@ -93,14 +97,16 @@ def _answer(
     question: Question, sources: Sources, inspectors: Inspectors, end: float
 ) -> Answer:
     try:
-        if question.look in PRIVILEGED:
+        if question.look in OF_API:
+            return Answer(OF_API[question.look](question, sources))
+        actor = Actor(AGENTS.get(question.look, Role.HOST), question.node)
+        channel = sources.channels.get(actor)
+        if question.look in PRIVILEGED or (channel is None and actor.role is Role.HOST):
             channel = inspectors.channel(question.node, end)
-            if channel is None:
-                return Answer(problem=NEEDS_INSPECTOR)
-            return Answer(_privileged(question, channel))
-        if question.look in OF_AGENTS:
-            return Answer(OF_AGENTS[question.look](question, sources))
-        return Answer(OF_API[question.look](question, sources))
+        if channel is None:
+            need = NEEDS_INSPECTOR if question.look in PRIVILEGED else ""
+            return Answer(problem=need or f"{actor} does not run")
+        return Answer(OF_AGENTS[question.look](question, channel, sources.facts))
     except ClusterError as error:
         return Answer(problem=str(error))
     except Exception as error:  # noqa: BLE001 - a bug must not hide the results
@@ -121,34 +127,20 @@ def _told(channel: Channel, request: Mapping[str, Any]) -> Values:
     return tuple(reply["values"])
 
 
-def _privileged(question: Question, channel: Channel) -> Values:
-    request = {"op": "look", "what": str(question.look), "timeout": LOOK_SECONDS}
-    values = _told(channel, request)
-    return filters.rules(values) if question.look is Look.RULES else values
-
-
-def _agent(role: Role, node: str, sources: Sources) -> Channel:
-    channel = sources.channels.get(Actor(role, node))
-    if channel is None:
-        raise ClusterError(f"{Actor(role, node)} does not run")
-    return channel
-
-
-def _look(question: Question, sources: Sources) -> Values:
-    channel = _agent(Role.HOST, question.node, sources)
+def _look(question: Question, channel: Channel, facts: ClusterFacts) -> Values:
+    del facts
     request = {"op": "look", "what": str(question.look), "timeout": LOOK_SECONDS}
     return _told(channel, request | {"address": question.thing})
 
 
-def _trace(question: Question, sources: Sources) -> Values:
-    channel = _agent(Role.CLIENT, question.node, sources)
+def _trace(question: Question, channel: Channel, facts: ClusterFacts) -> Values:
+    del facts
     request = {"op": "trace", "address": question.thing, "timeout": TRACE_SECONDS}
     return _told(channel, request)
 
 
-def _health(question: Question, sources: Sources) -> Values:
-    channel = _agent(Role.HOST, question.node, sources)
-    (address, *_) = sources.facts.node(question.node).addresses
+def _health(question: Question, channel: Channel, facts: ClusterFacts) -> Values:
+    (address, *_) = facts.node(question.node).addresses
     reply = _ask(channel, PROXY_HEALTH | {"address": address})
     outcome = Outcome(reply["outcome"])
     if outcome is Outcome.NOT_PROBED:
@@ -156,12 +148,17 @@ def _health(question: Question, sources: Sources) -> Values:
     return tuple(reply["values"]) or (str(outcome),)
 
 
-OF_AGENTS: Mapping[Look, Callable[[Question, Sources], Values]] = {
+AGENTS = {Look.TRACE: Role.CLIENT}
+"""Who looks, where it is not the host-network Pod, or the inspector."""
+
+OF_AGENTS: Mapping[Look, Callable[[Question, Channel, ClusterFacts], Values]] = {
     Look.SETTINGS: _look,
     Look.LINKS: _look,
     Look.ROUTE: _look,
     Look.HEALTH: _health,
     Look.TRACE: _trace,
+    Look.RULES: lambda *asked: filters.rules(_look(*asked)),
+    Look.PLUGINS: _look,
 }
 
 
