@@ -446,7 +446,7 @@ def test_a_trace_says_how_far_packets_get() -> None:
     )
 
     where = f"from {trace.node} to {trace.thing}"
-    assert f"traced {where}: 10.244.0.1 answers, then nobody" in found.evidence
+    assert f"traced {where}: 10.244.0.1, then nobody" in found.evidence
 
 
 def test_pods_that_do_not_run_are_explained_by_what_their_node_says() -> None:

@@ -54,7 +54,7 @@ def finding(
 def _for_and_against(fit: Fit, equals: Iterable[Fit]) -> Iterator[str]:
     """Say what evidence there is of a cause, and of it not being one of its equals."""
     yield from dict.fromkeys(t.line for t in fit.testimony if t.line)
-    for other in equals:
+    for other in (o for o in equals if not o.cause.unsigned):
         against = (t for t in other.testimony if t.says is Says.RULES_OUT)
         yield from (f"not {other.cause.id}: {t.line}" for t in against)
 
@@ -110,13 +110,10 @@ def _evidence(
 
 def _way(question: Question, hops: Sequence[str]) -> str:
     """Say how far packets get."""
-    silent = len(hops) - next(
-        (i for i, h in enumerate(hops[::-1]) if h != "*"), len(hops)
-    )
-    known = ", ".join(hops[:silent]) or "nobody"
-    end = "" if hops[-1:] == (question.thing,) else ", then nobody"
-    where = f"from {question.node} to {question.thing}"
-    return f"traced {where}: {known} answers{end}"
+    last = max((n for n, hop in enumerate(hops, 1) if hop != "*"), default=0)
+    end = () if hops[-1:] == (question.thing,) else ("nobody",)
+    way = ", then ".join((*hops[:last], *end))
+    return f"traced from {question.node} to {question.thing}: {way}"
 
 
 def _checks(cells: Iterable[Cell], telling: Sequence[str]) -> tuple[str, ...]:

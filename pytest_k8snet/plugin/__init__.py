@@ -117,6 +117,8 @@ def writer(config: pytest.Config) -> Any:
     def write(line: str) -> None:
         if reporter is not None:
             reporter.ensure_newline()
+            if reporter._tw.width_of_current_line:  # noqa: SLF001 - no public way
+                reporter.write_line("")
             reporter.write_line(line)
 
     return write

@@ -29,9 +29,9 @@ CHOSEN = ("-m", "rule2 or rule3")
 
 
 @contextmanager
-def not_forwarding(site: Site) -> Iterator[None]:
-    """Have a Node forward no IPv4."""
-    setting = "/proc/sys/net/ipv4/ip_forward"
+def bridge_unseen(site: Site) -> Iterator[None]:
+    """Have what a Node's bridge switches pass by its packet filters."""
+    setting = "/proc/sys/net/bridge/bridge-nf-call-iptables"
     try:
         site.run("worker2", "sh", "-c", f"echo 0 >{setting}")
         yield
@@ -61,7 +61,7 @@ def told_again(run: SuiteRun) -> list[tuple[str, str]]:
 @pytest.mark.parametrize(
     ("inject", "args", "cause", "line"),
     [
-        (not_forwarding, (), "ip-forward-off", "net.ipv4.ip_forward is 0"),
+        (bridge_unseen, (), "bridge-nf-call-off", "bridge-nf-call-iptables is 0"),
         (
             netfilter.no_pod_traffic("worker2"),
             (INSPECT,),

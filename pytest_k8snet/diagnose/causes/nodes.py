@@ -142,8 +142,10 @@ NODE_CAUSES = (
         layer="node kernel",
         scope=Scope.NODE,
         says="{node} drops what it should forward for its Pods{only}.",
+        # Where bridges are filtered, too, a Node's Pods do not reach each other, either.
         signs=(
-            *ON_THE_WAY,
+            Sign(POD, crossing),
+            Sign(NODE_TO_OWN_POD, asked_on, fails=False),
             Sign(NODE_TO_POD, leaving, fails=False),
             Sign(NODE_TO_POD, entering),
         ),

@@ -167,7 +167,7 @@ SERVICE_CAUSES = (
         scope=Scope.OBJECT,
         says="The Service {thing} is served outside only by Nodes that have a Pod of "
         "it{only}: so its externalTrafficPolicy wants it.",
-        signs=(Sign((), at_it, every=False, how=timed_out),),
+        signs=(Sign(NODE_PORT, at_it, every=False, how=timed_out),),
         breaks=("NODEPORT-", "SERVICE-TYPE-CHANGE", "LOADBALANCER-"),
         confidence=Confidence.CONFIGURED,
         proofs=(
