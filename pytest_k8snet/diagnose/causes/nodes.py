@@ -142,7 +142,7 @@ NODE_CAUSES = (
         layer="node kernel",
         scope=Scope.NODE,
         says="{node} drops what it should forward for its Pods{only}.",
-        # Where bridges are filtered, too, a Node's Pods do not reach each other, either.
+        # Where bridges are filtered, too, its Pods do not reach each other, either.
         signs=(
             Sign(POD, crossing),
             Sign(NODE_TO_OWN_POD, asked_on, fails=False),
