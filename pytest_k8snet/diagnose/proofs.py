@@ -285,6 +285,15 @@ def no_plugin_configured(
     return confirms(f"on {place.nodes[0]} no network plugin is configured")
 
 
+def strays(
+    place: Place, _facts: ClusterFacts, answers: tuple[Values, ...]
+) -> Testimony:
+    """Look for Pods of the Node whose addresses are not of its range."""
+    found = (line for line in answers[0] if f" on {place.nodes[0]}, whose " in line)
+    line = next(found, "")
+    return confirms(line) if line else NOTHING
+
+
 def anything(
     _place: Place, _facts: ClusterFacts, answers: tuple[Values, ...]
 ) -> Testimony:

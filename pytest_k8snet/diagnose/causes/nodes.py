@@ -32,6 +32,7 @@ from pytest_k8snet.diagnose.proofs import (
     anything,
     of_cluster,
     ruled,
+    strays,
 )
 from pytest_k8snet.model import Outcome
 
@@ -348,6 +349,18 @@ NODE_CAUSES = (
         breaks=("NODE-READY",),
         next="kubectl describe node {node}: the conditions and their messages",
         link="https://kubernetes.io/docs/reference/node/node-status/",
+    ),
+    Cause(
+        id="podcidr-duplicate-two-nodes",
+        layer="IPAM",
+        scope=Scope.NODE,
+        says="The Pods of {node} have addresses of another Node's range{only}.",
+        signs=(Sign(POD, crossing, every=False),),
+        proofs=(Proof(of_cluster(Look.RANGES), strays),),
+        unsigned=True,
+        next="on {node}: the range in /etc/cni/net.d, beside kubectl get node {node} "
+        "-o jsonpath={{.spec.podCIDRs}}",
+        link=THREADS + "kubernetes/kubernetes/issues/21458",
     ),
     Cause(
         id="podcidr-duplicate-two-nodes",

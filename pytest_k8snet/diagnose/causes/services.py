@@ -201,6 +201,7 @@ SERVICE_CAUSES = (
         signs=(Sign(REPLICA, at_it),),
         breaks=("DNS-", "SERVICE-BY-NAME", "SERVICE-HEADLESS"),
         reaches=by_name,
+        confidence=Confidence.CONFIRMED,
         next="kubectl -n kube-system get pods -o wide | grep {thing}; its log",
         link=THREADS + "kubernetes/kubernetes/issues/129617",
     ),
