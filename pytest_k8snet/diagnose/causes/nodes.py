@@ -132,7 +132,8 @@ NODE_CAUSES = (
             *ON_THE_WAY,
             Sign(NODE_TO_POD, leaving, fails=False),
             Sign(NODE_TO_POD, entering),
-            Sign(SERVICE, within),
+            # Where bridges are filtered, those of one IP family may get through.
+            Sign(SERVICE, within, every=False),
         ),
         proofs=(FORWARDING_OFF,),
         next="on {node}: sysctl net.ipv4.ip_forward net.ipv6.conf.all.forwarding",
