@@ -436,6 +436,10 @@ _PECULIAR = {
 }
 
 
+TOLD = "/dev/termination-log"
+"""What is written here the kubelet reports, also from where no stream reaches."""
+
+
 def inspector_name(number: int) -> str:
     """Name one of the Pods that look at Nodes."""
     return f"{INSPECT}-{number}"
@@ -453,11 +457,14 @@ def inspector(spec: LabSpec, name: str, node: str) -> dict[str, Any]:
     own = [m for m in container["volumeMounts"] if m["name"] != "ca"]
     of_node = {"name": "node", "mountPath": "/host", "readOnly": True}
     container["volumeMounts"] = [*own, of_node]
+    first = {**container, "name": "settings"}
+    first["command"] = [*PYTHON, "settings", "--out", TOLD]
     body = _pod_body(spec, [container])
     # The kubelet waits for the authority's ConfigMap, and nobody here asks for it.
     volumes = [v for v in body["volumes"] if v["name"] != "ca"]
     body |= {
         "hostNetwork": True,
+        "initContainers": [first],
         "affinity": _on(node),
         "tolerations": [{"operator": "Exists"}],
         "securityContext": {},

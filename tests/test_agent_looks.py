@@ -26,6 +26,15 @@ def test_settings_are_those_of_the_kernel() -> None:
     assert found["net.ipv4.ip_forward"] == kernel.strip()
 
 
+def test_settings_are_written_for_whom_no_stream_reaches(tmp_path: Path) -> None:
+    out = tmp_path / "told"
+
+    assert agent.main(["settings", "--out", str(out)]) == 0
+
+    said = out.read_text(encoding="ascii")
+    assert [line.partition("=")[0] for line in said.split()] == list(agent.SETTINGS)
+
+
 def test_a_setting_that_is_not_there_has_no_value(tmp_path: Path) -> None:
     assert agent.first_line(str(tmp_path / "none")) == ""
 

@@ -6,7 +6,7 @@ image. It judges nothing: it reports what it saw, in the words of ``model.Outcom
     agent.py serve --name NAME --state DIR [--port main/tcp=8080 ...] [--loopback 0]
                    [--first "ADDRESS PORT"]
     agent.py control [--name NAME] [--state DIR] [--container main]
-    agent.py facts --out FILE
+    agent.py facts --out FILE | settings --out FILE
     agent.py probe '{"op": "connect", ...}'
     agent.py tcp|sctp ADDRESS PORT | udp ADDRESS PORT [SIZE | mtu]
     agent.py dns SERVER|- NAME TYPE [tcp] | lookup NAME | fetch ADDRESS PORT HOST/PATH
@@ -1452,6 +1452,13 @@ def look_at_settings(_: Probe) -> list[str]:
     return [f"{name}={first_line(f'/proc/sys/{file}')}" for name, file in files]
 
 
+def write_settings(options: Options) -> int:
+    """Write the settings into a file: what a Node says that no stream reaches."""
+    with open(options.text("out"), "w", encoding="ascii") as out:
+        out.write("\n".join(look_at_settings(Probe({}, "", {}))))
+    return 0
+
+
 def look_at_links(_: Probe) -> list[str]:
     """Describe every network device, and how it is a port of a bridge."""
     found = []
@@ -1863,6 +1870,7 @@ def main(arguments: list[str]) -> int:
     """Run a command."""
     command, options = (arguments or [""])[0], Options(arguments[1:])
     commands = {"serve": serve, "control": control, "facts": write_facts}
+    commands["settings"] = write_settings
     if command in commands:
         return commands[command](options)
     if command in ("probe", *TRANSPORTS, "dns", "lookup", "fetch"):

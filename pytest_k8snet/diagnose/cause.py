@@ -120,6 +120,11 @@ def at_it(cell: Cell, place: Place) -> bool:
     return cell.seen.probe.target.name in place.things
 
 
+def depending(cell: Cell, place: Place) -> bool:
+    """From or to the Node, or by way of what is on it."""
+    return place.touches(cell)
+
+
 def anywhere(_cell: Cell, _place: Place) -> bool:
     """Every cell."""
     return True

@@ -28,6 +28,9 @@ WORKERS = 16
 MARGIN = 0.5
 """Seconds at the end of the time that are left to take what came."""
 
+INSPECTED = PRIVILEGED | {Look.SETTINGS}
+"""What an inspector tells, where there is one."""
+
 MOST_INSPECTED = 8
 """Privileged Pods, at most: where more Nodes are suspect, none of them is special."""
 
@@ -75,7 +78,7 @@ def gather(
     """
     asked = list(questions)
     end = time.monotonic() + seconds - MARGIN
-    suspect = dict.fromkeys(q.node for q in asked if q.look in PRIVILEGED)
+    suspect = dict.fromkeys(q.node for q in asked if q.look in INSPECTED)
     nodes = list(suspect)[:MOST_INSPECTED] if inspect else []
     late = Answer(problem=f"not within {seconds:g} s")
     pool = ThreadPoolExecutor(WORKERS, thread_name_prefix="k8snet evidence")
@@ -99,6 +102,8 @@ def _answer(
     try:
         if question.look in OF_API:
             return Answer(OF_API[question.look](question, sources))
+        if question.look is Look.SETTINGS and inspectors.on(question.node):
+            return Answer(inspectors.settings(question.node, end))
         actor = Actor(AGENTS.get(question.look, Role.HOST), question.node)
         channel = sources.channels.get(actor)
         if question.look in PRIVILEGED or (channel is None and actor.role is Role.HOST):

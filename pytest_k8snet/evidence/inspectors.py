@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from concurrent.futures import Future
-from typing import TYPE_CHECKING
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pytest_k8snet import manifests
 from pytest_k8snet.cluster import apply
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pytest_k8snet.manifests import LabSpec
 
 OPEN_SECONDS = 5.0
+Told = TypeVar("Told")
 
 
 class Inspectors:
@@ -39,27 +40,34 @@ class Inspectors:
         }
         self._namespace = spec.namespace(manifests.INSPECT)
         self._channels: dict[str, Future[Channel]] = {node: Future() for node in nodes}
+        self._settings: dict[str, Future[tuple[str, ...]]]
+        self._settings = {node: Future() for node in nodes}
         self._over = threading.Event()
 
     def create(self) -> None:
-        """Begin to make them; who asks for their channels learns what goes wrong."""
+        """Begin to make them; who asks for what they tell learns what goes wrong."""
         if self._nodes:
-            work = threading.Thread(
-                target=self._work, name="k8snet inspect", daemon=True
-            )
+            work = threading.Thread(target=self._work, name="k8snet inspect")
+            work.daemon = True
             work.start()
 
+    def on(self, node: str) -> bool:
+        """Whether there is to be one on a Node."""
+        return node in self._channels
+
     def channel(self, node: str, end: float) -> Channel | None:
-        """Wait for the agent on a Node until END; None where none was asked for.
+        """Wait for the agent on a Node until END; None where there is to be none.
 
         Raises ClusterError when it does not come.
         """
-        if node not in self._channels:
-            return None
-        try:
-            return self._channels[node].result(max(0.0, end - time.monotonic()))
-        except TimeoutError:
-            raise ClusterError(f"no inspector runs on {node} in time") from None
+        return _awaited(self._channels[node], end) if self.on(node) else None
+
+    def settings(self, node: str, end: float) -> tuple[str, ...]:
+        """Wait for what the first container on a Node tells, even without a stream.
+
+        Raises ClusterError when it does not come.
+        """
+        return _awaited(self._settings[node], end)
 
     def remove(self) -> None:
         """Remove what there is of them; the namespace goes on its own."""
@@ -77,19 +85,22 @@ class Inspectors:
             settling = apply.pods_as_they_settle(
                 self._api, self._spec.run, places, apply.is_ready, OPEN_SECONDS
             )
-            for pod, (_, name), problem in settling:
-                node = self._nodes[name]
-                if pod is None:
-                    self._fail(node, ClusterError(f"inspector on {node}: {problem}"))
-                else:
-                    self._open(node, name)
+            with ThreadPoolExecutor(len(places)) as pool:
+                for pod, (_, name), problem in settling:
+                    node = self._nodes[name]
+                    if pod is None:
+                        self._fail(node, ClusterError(f"no inspector: {problem}"))
+                    else:
+                        self._settings[node].set_result(told(pod))
+                        pool.submit(self._open, node, name)
         except ClusterError as error:
             for node in self._channels:
                 self._fail(node, error)
 
     def _fail(self, node: str, error: ClusterError) -> None:
-        if not self._channels[node].done():
-            self._channels[node].set_exception(error)
+        for one in (self._channels[node], self._settings[node]):
+            if not one.done():
+                one.set_exception(error)
 
     def _open(self, node: str, name: str) -> None:
         try:
@@ -119,3 +130,17 @@ class Inspectors:
             for name, node in self._nodes.items()
         ]
         apply.create_all(self._api, [(self._namespace, pod) for pod in pods])
+
+
+def told(pod: dict[str, Any]) -> tuple[str, ...]:
+    """Read what the first container of an inspector left behind."""
+    statuses = pod.get("status", {}).get("initContainerStatuses") or [{}]
+    message = statuses[0].get("state", {}).get("terminated", {}).get("message", "")
+    return tuple(str(message).split())
+
+
+def _awaited(one: Future[Told], end: float) -> Told:
+    try:
+        return one.result(max(0.0, end - time.monotonic()))
+    except TimeoutError:
+        raise ClusterError("no inspector runs there in time") from None

@@ -14,6 +14,7 @@ from pytest_k8snet.diagnose.cause import (
     at_its_address,
     back,
     crossing,
+    depending,
     either_way,
     entering,
     forth,
@@ -22,6 +23,7 @@ from pytest_k8snet.diagnose.cause import (
 )
 from pytest_k8snet.diagnose.causes._traffic import MODEL, POD, SERVICE, THREADS
 from pytest_k8snet.diagnose.evidence import Look, Proof
+from pytest_k8snet.diagnose.matrix import RUNS
 from pytest_k8snet.diagnose.proofs import (
     FORWARDING_OFF,
     NO_ROUTE,
@@ -203,7 +205,8 @@ NODE_CAUSES = (
         layer="node kernel",
         scope=Scope.NODE,
         says="{node} tracks as many connections as it may: it drops new ones{only}.",
-        signs=(Sign(POD, crossing, every=False),),
+        # Not even streams to its agents open then, nor do readiness probes.
+        signs=(Sign((RUNS, *POD), depending, every=False),),
         proofs=(TABLE_FULL,),
         unsigned=True,
         next="on {node}: sysctl net.netfilter.nf_conntrack_count "
