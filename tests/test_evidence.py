@@ -27,6 +27,7 @@ from pytest_k8snet.diagnose.evidence import Says
 from pytest_k8snet.evidence import filters, objects
 from pytest_k8snet.model import Family
 from pytest_k8snet.report.document import answer_document
+from pytest_k8snet.report.explain import explain
 from pytest_k8snet.report.recording import evidence as recorded_evidence
 from pytest_k8snet.report.recording import facts as recorded_facts
 
@@ -378,6 +379,14 @@ def test_no_answer_says_nothing(one: Cause) -> None:
         assert proof.says(place, FACTS, lacking).says is Says.NOTHING
         assert proof.says(place, FACTS, {}).says is Says.NOTHING
     assert one.proofs or not one.unsigned
+
+
+def test_every_proof_is_told_of_when_a_cause_is_explained() -> None:
+    said = explain("kube-proxy-rules-missing")
+
+    assert "  proof     rules on NODE (--k8snet-inspect-nodes)\n" in said
+    assert "            health on NODE\n" in said
+    assert all(("  proof " in explain(c.id)) == bool(c.proofs) for c in CAUSES)
 
 
 # -------------------------------------------------------------------------- the flow

@@ -104,14 +104,15 @@ class Matrix:
         """Give the judged cells of some rules, and those of them that fail.
 
         Args:
-            rules: their ids; () for all of them.
+            rules: their ids; () for all of the suite's.
 
         """
         if rules not in self._of:
             mine = tuple(
                 c
                 for c in self.cells
-                if c.fails is not None and (not rules or c.rule in rules)
+                if c.fails is not None
+                and (c.rule in rules if rules else c.rule != RUNS)
             )
             self._of[rules] = mine, tuple(c for c in mine if c.fails)
         return self._of[rules]

@@ -33,6 +33,7 @@ TUNNELS = ("flannel", "vxlan", "tunl", "wireguard", "cilium", "geneve", "gre", "
 """How the names of devices begin that lead to other Nodes by themselves."""
 
 HOSTILE = r"\b(?:drop|reject)\b|policy drop"
+DROPS = r"^(?!policy).*\bdrop\b"
 TUNNEL_PORTS = r"\b(?:8472|4789)\b"
 
 

@@ -25,6 +25,7 @@ from pytest_k8snet.diagnose.causes._traffic import MODEL, POD, SERVICE, THREADS
 from pytest_k8snet.diagnose.evidence import Look, Proof
 from pytest_k8snet.diagnose.matrix import RUNS
 from pytest_k8snet.diagnose.proofs import (
+    DROPS,
     FORWARDING_OFF,
     NO_ROUTE,
     TABLE_FULL,
@@ -62,6 +63,9 @@ def has_overlay(facts: ClusterFacts) -> bool:
     """Whether Pods reach other Nodes through a tunnel."""
     return facts.network_plugin in {"flannel", "Calico", "Cilium", "Weave Net"}
 
+
+ON_THE_ROAD = ("prerouting", "forward", "postrouting")
+"""Where packets pass that a Node forwards."""
 
 ON_THE_WAY = (
     Sign(POD, crossing),
@@ -196,7 +200,7 @@ NODE_CAUSES = (
         scope=Scope.NODE,
         says="{node} drops what crosses to and from its Pods{only}.",
         signs=(*ON_THE_WAY, Sign(NODE_TO_POD, crossing)),
-        proofs=(ruled(what=r"\bdrop\b", such=r"^(?!policy)", else_not=True),),
+        proofs=(ruled(*ON_THE_ROAD, what=DROPS, else_not=True),),
         next="on {node}: nft list ruleset (all families); counters of its drop rules",
         link=THREADS + "flannel-io/flannel/issues/2055",
     ),
