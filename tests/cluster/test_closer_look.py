@@ -113,3 +113,16 @@ def test_the_permissions_of_the_plan_are_enough_to_look_at_nodes(
     assert first(run).confidence == Confidence.CONFIRMED, run.output
     assert run.report
     assert not [a for a in run.report.evidence if a.problem], run.output
+
+
+def test_an_interruption_while_it_looks_closer_keeps_the_results(suite: Suite) -> None:
+    with netfilter.no_pod_traffic("worker2")(suite.site):
+        started = suite.start(*CHOSEN, INSPECT)
+        started.wait_for("looking closer")
+        started.interrupt()
+        run = started.finish()
+
+    assert "interrupted: the findings are without evidence" in run.output
+    assert first(run).confidence == Confidence.CONSISTENT
+    assert run.report
+    assert run.report.evidence == []
