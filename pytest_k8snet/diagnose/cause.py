@@ -49,9 +49,9 @@ class Place:
     protocol: Protocol | None = None
 
     @property
-    def part(self) -> bool:
-        """Whether only a part of the traffic is meant."""
-        return self.family is not None or self.protocol is not None
+    def narrowed(self) -> int:
+        """Count in how many ways only a part of the traffic is meant."""
+        return (self.family is not None) + (self.protocol is not None)
 
     def touches(self, cell: Cell) -> bool:
         """Whether a cell depends on what is here."""

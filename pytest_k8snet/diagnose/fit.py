@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import product
 from typing import TYPE_CHECKING
 
 from pytest_k8snet.diagnose.cause import Place, Scope
 from pytest_k8snet.diagnose.causes import CAUSES
 from pytest_k8snet.diagnose.evidence import Says
-from pytest_k8snet.model import Family, Kind, Protocol
+from pytest_k8snet.model import Kind
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -22,12 +23,6 @@ NEARLY = 0.5
 """What part of what the best one accounts for makes another cause a suspect, too."""
 
 THINGS = (Kind.CLUSTER_IP, Kind.NODE_PORT, Kind.DNS_SERVER)
-TRAFFIC = (
-    (None, None),
-    *((family, None) for family in Family),
-    *((None, protocol) for protocol in Protocol),
-)
-"""The kinds of traffic that may be hit alone, the widest first."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +94,7 @@ def likeliest(fitting: Iterable[Fit]) -> Fit | None:
     # The first of equals stays the first: the table is ordered by likelihood.
     return min(
         (f for f in fitting if f.possible),
-        key=lambda f: (-f.weight, not f.confirmed, -f.signs, f.place.part),
+        key=lambda f: (-f.weight, not f.confirmed, -f.signs, f.place.narrowed),
         default=None,
     )
 
@@ -116,10 +111,14 @@ def _places(bad: Sequence[Cell]) -> dict[Scope, list[Place]]:
         Scope.OBJECT: [Place(things=names) for names in things],
         Scope.CLUSTER: [Place()],
     }
+    # The kinds of traffic that may be hit alone.
+    families = (None, *sorted({c.family for c in bad if c.family}))
+    protocols = (None, *sorted({c.protocol for c in bad if c.protocol}))
+    traffic = list(product(families, protocols))
     return {
         scope: [
             replace(place, family=family, protocol=protocol)
-            for family, protocol in TRAFFIC
+            for family, protocol in traffic
             for place in found
         ]
         for scope, found in places.items()

@@ -261,6 +261,18 @@ def mentions(pattern: str) -> Weighs:
     return weighs
 
 
+def each_mentions(pattern: str) -> Weighs:
+    """Confirm when a pattern is found in the values of every answer."""
+
+    def weighs(
+        place: Place, facts: ClusterFacts, answers: tuple[Values, ...]
+    ) -> Testimony:
+        found = [mentions(pattern)(place, facts, (values,)) for values in answers]
+        return found[0] if found and NOTHING not in found else NOTHING
+
+    return weighs
+
+
 def or_else(pattern: str, otherwise: str = "") -> Weighs:
     """Confirm by a value that a pattern is found in; OTHERWISE rules out."""
 

@@ -62,7 +62,8 @@ def _for_and_against(fit: Fit, equals: Iterable[Fit]) -> Iterator[str]:
 def _words(place: Place, facts: ClusterFacts) -> dict[str, str]:
     node, peer = (*place.nodes, "", "")[:2]
     ranges = next((n.pod_cidrs for n in facts.nodes if n.name == peer), ())
-    part = str(place.family or place.protocol or "").upper().replace("IPV", "IPv")
+    part = " ".join(filter(None, (place.family, place.protocol)))
+    part = part.upper().replace("IPV", "IPv")
     return {
         "node": node,
         "peer": peer,

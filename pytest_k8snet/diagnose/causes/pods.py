@@ -15,6 +15,7 @@ from pytest_k8snet.diagnose.proofs import (
 
 NOT_RUNNING = (Sign((RUNS,), asked_on, every=False),)
 NODE_READY = ("NODE-READY",)
+UNINITIALIZED = "(?i)cni (?:plugin not |config un)initialized|NetworkPluginNotReady"
 
 POD_CAUSES = (
     Cause(
@@ -22,13 +23,12 @@ POD_CAUSES = (
         layer="CNI",
         scope=Scope.NODE,
         says="{node} has no network plugin configured: it takes no new Pods.",
-        signs=(Sign(NODE_READY, asked_on),),
+        # It takes a while until the Node says so; its Pods do at once.
+        signs=(Sign((*NODE_READY, RUNS), asked_on, every=False),),
         breaks=(*NODE_READY, RUNS),
         proofs=(
-            Proof(
-                of_node(Look.CONDITIONS),
-                mentions("(?i)cni (?:plugin|config)|NetworkPluginNotReady"),
-            ),
+            Proof(of_node(Look.CONDITIONS), mentions(UNINITIALIZED)),
+            warned(UNINITIALIZED),
             Proof(of_node(Look.PLUGINS), no_plugin_configured),
         ),
         unsigned=True,

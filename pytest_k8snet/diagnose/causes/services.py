@@ -25,6 +25,7 @@ from pytest_k8snet.diagnose.proofs import (
     NO_HAIRPIN,
     NO_SERVICE_RULES,
     PROXY_SILENT,
+    each_mentions,
     mentions,
     of_cluster,
     of_things,
@@ -171,7 +172,9 @@ SERVICE_CAUSES = (
         breaks=("NODEPORT-", "SERVICE-TYPE-CHANGE", "LOADBALANCER-"),
         confidence=Confidence.CONFIGURED,
         proofs=(
-            Proof(of_things(Look.SERVICE), mentions(r"externalTrafficPolicy Local")),
+            Proof(
+                of_things(Look.SERVICE), each_mentions("externalTrafficPolicy Local")
+            ),
         ),
         unsigned=True,
         next="nothing, when the load balancer asks each Node's healthCheckNodePort; "
