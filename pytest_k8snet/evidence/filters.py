@@ -24,7 +24,7 @@ OWNERS = (
         "kube-router",
         "KUBE-ROUTER",
         "AWS-",
-        "IP-MASQ",
+        "k8snet-podnet",
         "DOCKER",
     ),
 )
