@@ -333,6 +333,24 @@ SETTING = ("net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1")
             Says.RULES_OUT,
         ),
         ("kube-proxy-rules-missing", Place((B,)), [()], Says.CONFIRMS),
+        (
+            "etp-local-blackhole",
+            Place(things=("one", "two")),
+            [("one: externalTrafficPolicy Local",), ("two: 1 ready endpoints on b",)],
+            Says.NOTHING,
+        ),
+        (
+            "etp-local-blackhole",
+            Place(things=("one",)),
+            [("one: externalTrafficPolicy Local",)],
+            Says.CONFIRMS,
+        ),
+        (
+            "cni-conf-missing",
+            Place((B,)),
+            [("Ready is False: KubeletNotReady: cni plugin not initialized",)],
+            Says.CONFIRMS,
+        ),
         ("kube-proxy-dead-stale-rules", Place((B,)), [("timed out",)], Says.CONFIRMS),
         ("kube-proxy-dead-stale-rules", Place((B,)), [("200",)], Says.NOTHING),
         (

@@ -19,14 +19,7 @@ HARMLESS = re.compile(r"\binvalid\b", re.IGNORECASE)
 OWNERS = (
     *("kube-proxy", "KUBE-", "cni_", "CNI-", "cali", "cilium", "CILIUM_", "FLANNEL"),
     *("flannel", "kindnet", "KINDNET", "antrea", "ANTREA", "WEAVE", "OVN-KUBE"),
-    *(
-        "kube-network-policies",
-        "kube-router",
-        "KUBE-ROUTER",
-        "AWS-",
-        "k8snet-podnet",
-        "DOCKER",
-    ),
+    *("kube-network-policies", "kube-router", "AWS-", "DOCKER", "k8snet-podnet"),
 )
 """How tables and chains begin that belong to Kubernetes and to network plugins."""
 
