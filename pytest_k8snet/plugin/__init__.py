@@ -161,7 +161,8 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     elif config.stash[SETTINGS]["plan"]:
         from pytest_k8snet.report.terminal import plan_text  # noqa: PLC0415
 
-        run.say(plan_text(run.plan(ids), run.spec()))
+        inspect = run.settings["inspect-nodes"]
+        run.say(plan_text(run.plan(ids), run.spec(), inspect=inspect))
     elif config.getoption("dist", "no") == "no":
         run.start(ids, threaded_output=False)
 
