@@ -73,6 +73,8 @@ def rules(plan: Plan) -> list[dict[str, Any]]:
         # From Kubernetes 1.35 a websocket needs create beside get.
         _rule("", ["pods/exec"], ["create", "get"]),
         _rule("discovery.k8s.io", ["endpointslices"], ["list"]),
+        # Only where something fails, to say why.
+        _rule("", ["events"], ["list"]),
         # The rest only finds out more: without it the report says "unknown", and
         # rules do not apply whose features nobody claims.
         _rule("apps", ["daemonsets"], ["list"]),

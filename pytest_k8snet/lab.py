@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_k8snet import manifests
 from pytest_k8snet.cluster.errors import ClusterError
+from pytest_k8snet.evidence import Sources, gather
 from pytest_k8snet.model import Feature, Role, Word
 from pytest_k8snet.plan import roles_of, uses_services
 from pytest_k8snet.policies import allows_nothing, interference
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from pytest_k8snet.cluster.api import Api
+    from pytest_k8snet.diagnose import Answer, Question
     from pytest_k8snet.manifests import LabSpec
     from pytest_k8snet.model import Check, Observation, Probe, Rule
     from pytest_k8snet.plan import CheckPlan, Plan
@@ -112,6 +114,8 @@ class Lab:
         self.results: dict[str, Result] = {}
         self.ready = threading.Event()
         waits = waits or Waits()
+        self._api = api
+        self._spec = spec
         self._stage = Stage(api, plan, spec, waits)
         self._prober = Prober(
             api, self._stage.channels, lambda: self._stage.scene, waits.scale
@@ -153,6 +157,22 @@ class Lab:
     def probes_sent(self) -> int:
         """Count every probe that was sent, the repeated ones included."""
         return self._prober.sent
+
+    def gather(
+        self, questions: Sequence[Question], *, inspect: bool, seconds: float
+    ) -> dict[Question, Answer]:
+        """Look closer at what failed: see ``evidence.gather``."""
+        sources = Sources(
+            api=self._api,
+            facts=self.plan.facts,
+            spec=self._spec,
+            scene=lambda: self._stage.scene,
+            channels=self._stage.channels,
+        )
+        started = time.monotonic()
+        found = gather(questions, sources, inspect=inspect, seconds=seconds)
+        self.timings.phases["evidence"] = time.monotonic() - started
+        return found
 
     def stop(self) -> bool:
         """Stop soon; give whether it is still at it.

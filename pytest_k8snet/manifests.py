@@ -36,7 +36,10 @@ NAMESPACE_OF = {
     Role.CONFINED: "confined",
 }
 NAMESPACES = tuple(dict.fromkeys(NAMESPACE_OF.values()))
-PRIVILEGED = "host"
+INSPECT = "inspect"
+PRIVILEGED = frozenset({"host", INSPECT})
+"""The namespaces whose Pods the level *restricted* would refuse."""
+
 NEVER = "k8snet.io/never"
 
 AGENT_FILE = Path(__file__).parent / "agent" / "agent.py"
@@ -124,7 +127,7 @@ def labels(spec: LabSpec) -> dict[str, str]:
 
 def namespace(spec: LabSpec, key: str) -> dict[str, Any]:
     """Make a namespace at the Pod Security level that its Pods meet."""
-    level = "privileged" if key == PRIVILEGED else "restricted"
+    level = "privileged" if key in PRIVILEGED else "restricted"
     own = labels(spec) | {LABEL + "key": key}
     own |= {LABEL + "leaving": "yes"} if key == NAMESPACE_OF[Role.CLIENT] else {}
     return {
@@ -431,6 +434,44 @@ _PECULIAR = {
     Role.SPARE: _spare,
     Role.UNREADY: _unready,
 }
+
+
+TOLD = "/dev/termination-log"
+"""What is written here the kubelet reports, also from where no stream reaches."""
+
+
+def inspector_name(number: int) -> str:
+    """Name one of the Pods that look at Nodes."""
+    return f"{INSPECT}-{number}"
+
+
+def inspector(spec: LabSpec, name: str, node: str) -> dict[str, Any]:
+    """Make the privileged Pod that looks at a Node: it changes nothing there."""
+    arguments = ["serve", "--name", f"{INSPECT}@{node}", "--state", STATE]
+    container = _base_container(spec, "main", arguments)
+    container["securityContext"] = {
+        "privileged": True,
+        "runAsUser": 0,
+        "readOnlyRootFilesystem": True,
+    }
+    own = [m for m in container["volumeMounts"] if m["name"] != "ca"]
+    of_node = {"name": "node", "mountPath": "/host", "readOnly": True}
+    container["volumeMounts"] = [*own, of_node]
+    first = {**container, "name": "settings"}
+    first["command"] = [*PYTHON, "settings", "--out", TOLD]
+    body = _pod_body(spec, [container])
+    # The kubelet waits for the authority's ConfigMap, and nobody here asks for it.
+    volumes = [v for v in body["volumes"] if v["name"] != "ca"]
+    body |= {
+        "hostNetwork": True,
+        "initContainers": [first],
+        "affinity": _on(node),
+        "tolerations": [{"operator": "Exists"}],
+        "securityContext": {},
+        "volumes": [*volumes, {"name": "node", "hostPath": {"path": "/"}}],
+    }
+    metadata = {"name": name, "labels": labels(spec)}
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": body}
 
 
 def ranges(words: tuple[str, ...], outside: tuple[str, ...]) -> list[str]:

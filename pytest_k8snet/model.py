@@ -6,8 +6,8 @@ imports only from layers below its own*; modules of one package may import each 
 ``model`` <- ``verdict``, ``manifests``, ``pki`` <- ``service_manifests`` <- ``rules``,
 ``policies``, ``entries`` <- ``plan``, ``wire`` <- ``result``, ``access``, ``status``,
 ``schedule`` <- ``diagnose``, ``deviations`` <- ``report`` <- ``cluster``,
-``localcluster``, ``reading`` <- ``faults``, ``publishing`` <- ``probing``, ``stage`` <-
-``lab``, ``workbench`` <- ``plugin``, ``cli`` <- ``checks``
+``localcluster``, ``reading`` <- ``faults``, ``publishing`` <- ``probing``, ``stage``,
+``evidence`` <- ``lab``, ``workbench`` <- ``plugin``, ``cli`` <- ``checks``
 
 ``agent`` stands aside: one file of standard library that runs in the Pod.
 """
@@ -123,6 +123,8 @@ class Op(StrEnum):
     BIND = "bind"  # try to bind a port
     TLS = "tls"  # connect, verify the certificate, ask for /version
     RESTART = "restart"  # end the container's first process
+    LOOK = "look"  # at the Node that it runs on: for evidence, no rule asks
+    TRACE = "trace"  # who answers on the way to an address: likewise
 
     EXEC = "exec"
     LOGS = "logs"

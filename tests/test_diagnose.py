@@ -8,11 +8,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
-from observations import good, masqueraded, silent
+from observations import good, masqueraded, served, silent
 from recordings import of_fault
 from scenes import DUAL, facts, plan_of, scene
 
 from pytest_k8snet.diagnose import CAUSES, Confidence, Finding, diagnose
+from pytest_k8snet.diagnose.matrix import RUNS
 from pytest_k8snet.model import (
     LEADS_IN,
     Family,
@@ -31,11 +32,12 @@ from pytest_k8snet.rules import RULES
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from pytest_k8snet.plan import Plan
     from pytest_k8snet.result import Result
 
 LEADS = {Feature.LOAD_BALANCER, Feature.INGRESS, Feature.GATEWAY}
 FACTS = facts(3, DUAL, features=frozenset(LEADS), given={})
-SCENE = scene(FACTS)
+POLICED = facts(3, DUAL, features=frozenset({Feature.NETWORK_POLICY}), given={})
 PLAN = plan_of(FACTS)
 A, B, C = (node.name for node in FACTS.nodes)
 LARGE = {Op.BULK, Op.FULL_SIZE}
@@ -54,20 +56,22 @@ def crosses(seen: Observation, node: str) -> bool:
     return source != target and node in {source, target}
 
 
-def run(*faults: Fault) -> list[Result]:
+def run(*faults: Fault, plan: Plan = PLAN) -> list[Result]:
     """Give what a run concludes on a cluster with these faults."""
 
     def seen(right: Observation) -> Observation:
         for hits, spoil in faults:
-            if right.outcome in {Outcome.CONNECTED, Outcome.ANSWERED} and hits(right):
+            works = right.outcome in {Outcome.CONNECTED, Outcome.ANSWERED}
+            if (works or right.probe.ask.blocked) and hits(right):
                 return spoil(right)
         return right
 
     results = []
-    for planned in PLAN.checks:
+    on = scene(plan.facts)
+    for planned in plan.checks:
         asked = (*planned.probes, *(p for _, probes in planned.steps for p in probes))
-        told = tuple(seen(good(planned, probe, SCENE)) for probe in asked)
-        results.append(conclude(planned.check, (), told, SCENE))
+        told = tuple(seen(good(planned, probe, on)) for probe in asked)
+        results.append(conclude(planned.check, (), told, on))
     return results
 
 
@@ -109,6 +113,15 @@ DNS_REPLICA: Fault = (
 )
 
 
+def unenforced(one: Observation) -> bool:
+    """Whether a policy of a Pod on b forbids it."""
+    own = one.probe.source if one.probe.source.role is Role.CONFINED else None
+    return one.probe.ask.blocked and (own or one.probe.target).node == B
+
+
+UNENFORCED: Fault = (unenforced, served)
+
+
 def refused(right: Observation) -> Observation:
     return replace(silent(right), outcome=Outcome.REFUSED)
 
@@ -140,6 +153,10 @@ NOT_SERVED: Fault = (
     ),
     refused,
 )
+EXPIRED: Fault = (
+    leads_in(op=Op.TLS),
+    lambda o: replace(unverified(o), detail="certificate has expired"),
+)
 UNTRUSTED: Fault = (leads_in(op=Op.TLS), unverified)
 
 
@@ -157,6 +174,7 @@ UNTRUSTED: Fault = (leads_in(op=Op.TLS), unverified)
         (NO_CONTROLLER, "entry-controller-gone", (), ""),
         (NOT_SERVED, "entry-not-served", (), ""),
         (UNTRUSTED, "certificate-not-trusted", (), ""),
+        (EXPIRED, "ingress-tls-bad-cert", (), ""),
     ],
 )
 def test_one_fault_gives_one_finding(
@@ -166,6 +184,12 @@ def test_one_fault_gives_one_finding(
 
     assert (found.cause, found.nodes, found.thing) == (cause, nodes, thing)
     assert found.evidence[0].endswith("rules")
+
+
+def test_a_node_that_enforces_no_policies_is_named() -> None:
+    (found,) = diagnose(POLICED, run(UNENFORCED, plan=plan_of(POLICED)))
+
+    assert (found.cause, found.nodes) == ("netpol-not-enforced", (B,))
 
 
 @pytest.mark.parametrize(
@@ -252,7 +276,7 @@ def test_every_failing_check_is_explained_by_a_finding() -> None:
 def test_ids_are_unique_and_what_is_filled_in_is_known() -> None:
     words = dict.fromkeys(("node", "peer", "peer_range", "thing", "only"), "x")
 
-    assert set(Counter(cause.id for cause in CAUSES).values()) == {1}
+    assert set(Counter((c.id, c.scope) for c in CAUSES).values()) == {1}
     for cause in CAUSES:
         assert re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)+", cause.id)
         assert cause.says.format(**words).endswith(".")
@@ -261,7 +285,7 @@ def test_ids_are_unique_and_what_is_filled_in_is_known() -> None:
 
 
 def test_causes_speak_of_rules_that_there_are() -> None:
-    known = {rule.id for rule in RULES}
+    known = {rule.id for rule in RULES} | {RUNS}
 
     assert {r for c in CAUSES for s in c.signs for r in s.rules} <= known
     for cause in CAUSES:

@@ -47,6 +47,7 @@ MAY_READ_THE_CLOCK = MAY_REACH_OUT | {
     "publishing",
     "probing",
     "stage",
+    "evidence",
     "lab",
     "workbench",
     "plugin",

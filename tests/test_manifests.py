@@ -11,6 +11,7 @@ import pytest
 from scenes import DUAL, GIVEN, facts, plan_of, services_of_rules, spec
 
 from pytest_k8snet import manifests, service_manifests
+from pytest_k8snet.evidence.inspectors import told
 from pytest_k8snet.manifests import EXPIRES, LABEL, MANAGED_BY, NAMESPACE_OF, RUN, US
 from pytest_k8snet.model import Family, Feature, Role
 from pytest_k8snet.rules._world import EXTERNAL_NAME, MANUAL
@@ -69,7 +70,7 @@ def test_only_the_privileged_namespace_has_what_restricted_forbids() -> None:
 
     assert (with_host_network, with_host_ports) == ({Role.HOST}, {Role.EDGE})
     inside = {NAMESPACE_OF[role] for role in with_host_network | with_host_ports}
-    assert inside == {manifests.PRIVILEGED}
+    assert inside == manifests.PRIVILEGED - {manifests.INSPECT}
 
 
 @every_role
@@ -360,3 +361,31 @@ def test_a_probe_service_leads_to_its_pod_by_both_protocols() -> None:
 
 def test_every_role_of_the_plan_has_a_namespace_or_stands_outside() -> None:
     assert plan_of(CLUSTER).roles - set(NAMESPACE_OF) == {Role.OUTSIDE, Role.API}
+
+
+def test_an_inspector_sees_all_of_a_node_and_may_write_nothing_of_it() -> None:
+    made = manifests.inspector(spec(), "inspect-0", "b")
+
+    containers = made["spec"]["containers"] + made["spec"]["initContainers"]
+    (volume,) = (v for v in made["spec"]["volumes"] if v["name"] == "node")
+    assert volume["hostPath"] == {"path": "/"}
+    assert made["spec"]["hostNetwork"]
+    assert "hostPID" not in made["spec"]
+    assert not made["spec"]["automountServiceAccountToken"]
+    for one in containers:
+        assert one["securityContext"]["readOnlyRootFilesystem"]
+        (mount,) = (m for m in one["volumeMounts"] if m["name"] == "node")
+        assert mount["readOnly"]
+    level = manifests.namespace(spec(), manifests.INSPECT)["metadata"]["labels"]
+    assert level["pod-security.kubernetes.io/enforce"] == "privileged"
+
+
+def test_what_an_inspector_leaves_behind_is_read_from_its_status() -> None:
+    message = "net.ipv4.ip_forward=1\nnet.bridge.bridge-nf-call-iptables="
+    status = {"state": {"terminated": {"message": message}}}
+
+    assert told({"status": {"initContainerStatuses": [status]}}) == (
+        "net.ipv4.ip_forward=1",
+        "net.bridge.bridge-nf-call-iptables=",
+    )
+    assert told({"status": {}}) == ()

@@ -153,6 +153,14 @@ def test_the_plan_of_little_says_that_it_is_little() -> None:
     assert "leading in  nothing\n" in said
 
 
+def test_the_plan_says_when_nodes_may_be_inspected() -> None:
+    plan = plan_of(facts(2), checks([r for r in RULES if r.id == "POD-TO-POD"]))
+    line = "if it fails privileged Pods in k8snet-r1-inspect, one on each suspect Node"
+
+    assert line in plan_text(plan, spec(), inspect=True).splitlines()
+    assert line not in plan_text(plan, spec()).splitlines()
+
+
 def test_the_plan_names_what_may_cost_money() -> None:
     wanted = [r for r in RULES if r.id in {"LOADBALANCER-REACH", "INGRESS-TLS"}]
 

@@ -6,14 +6,14 @@ image. It judges nothing: it reports what it saw, in the words of ``model.Outcom
     agent.py serve --name NAME --state DIR [--port main/tcp=8080 ...] [--loopback 0]
                    [--first "ADDRESS PORT"]
     agent.py control [--name NAME] [--state DIR] [--container main]
-    agent.py facts --out FILE
+    agent.py facts --out FILE | settings --out FILE
     agent.py probe '{"op": "connect", ...}'
     agent.py tcp|sctp ADDRESS PORT | udp ADDRESS PORT [SIZE | mtu]
     agent.py dns SERVER|- NAME TYPE [tcp] | lookup NAME | fetch ADDRESS PORT HOST/PATH
 """
 
 # Wire formats are full of numbers; importing pathlib would cost 10 ms of every start.
-# ruff: noqa: PLR2004, PTH105, PTH108, PTH110, PTH115, PTH118, PTH123
+# ruff: noqa: PLR2004, PTH105, PTH108, PTH110, PTH112, PTH115, PTH118, PTH123, PTH208
 
 from __future__ import annotations
 
@@ -1411,6 +1411,216 @@ def op_restart(probe: Probe) -> str:
     return ANSWERED
 
 
+# --- looking at the Node -------------------------------------------------------------
+
+HOST = "/host"
+"""Where a privileged Pod has the Node's file system, and others have nothing."""
+
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+MOST_OUTPUT = 8 << 20
+IP_TTL, IPV6_UNICAST_HOPS = 2, 16
+RTM_GETROUTE, RTA_DST, RTA_OIF, RTA_GATEWAY, NLMSG_ERROR = 26, 1, 4, 5, 2
+TRACED = 33434  # traceroute's own: nobody listens there
+
+SETTINGS = (
+    *("net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding"),
+    *("net.bridge.bridge-nf-call-iptables", "net.bridge.bridge-nf-call-ip6tables"),
+    *("net.netfilter.nf_conntrack_count", "net.netfilter.nf_conntrack_max"),
+    *("net.ipv4.conf.all.rp_filter", "net.ipv4.conf.default.rp_filter"),
+)
+RULES = (
+    ("nft", "list", "ruleset"),
+    ("iptables-save", "-c"),
+    ("ip6tables-save", "-c"),
+)
+PLUGINS = "/etc/cni/net.d"
+ADDRESSES = "/var/lib/cni/networks"
+
+
+def first_line(path: str) -> str:
+    """Give what a file of the kernel says; "" when there is none."""
+    try:
+        with open(path, encoding="latin-1") as file:
+            return file.readline().strip()
+    except OSError:
+        return ""
+
+
+def look_at_settings(_: Probe) -> list[str]:
+    """Give "name=value" of every setting, with no value where there is none."""
+    files = ((name, name.replace(".", "/")) for name in SETTINGS)
+    return [f"{name}={first_line(f'/proc/sys/{file}')}" for name, file in files]
+
+
+def write_settings(options: Options) -> int:
+    """Write the settings into a file: what a Node says that no stream reaches."""
+    with open(options.text("out"), "w", encoding="ascii") as out:
+        out.write("\n".join(look_at_settings(Probe({}, "", {}))))
+    return 0
+
+
+def look_at_links(_: Probe) -> list[str]:
+    """Describe every network device, and how it is a port of a bridge."""
+    found = []
+    for _number, name in sorted(socket.if_nameindex()):
+        place = f"/sys/class/net/{name}"
+        try:
+            with open(f"{place}/uevent", encoding="latin-1") as file:
+                told = dict(line.strip().partition("=")[::2] for line in file)
+        except OSError:
+            told = {}
+        state = "up" if int(first_line(f"{place}/flags") or "0", 16) & 1 else "down"
+        line = f"{name} {told.get('DEVTYPE', 'device')} {state}"
+        line += (
+            f" mac={first_line(f'{place}/address')} mtu={first_line(f'{place}/mtu')}"
+        )
+        hairpin = first_line(f"{place}/brport/hairpin_mode")
+        found.append(f"{line} hairpin={hairpin}" if hairpin else line)
+    return found
+
+
+def look_at_route(probe: Probe) -> list[str]:
+    """Ask the kernel which way leads to an address, as ``ip route get`` does."""
+    address = probe.text("address")
+    family = family_of(address)
+    packed = socket.inet_pton(family, address)
+    asked = struct.pack("=8BI", family, len(packed) * 8, 0, 0, 0, 0, 0, 0, 0)
+    asked += struct.pack("=HH", 4 + len(packed), RTA_DST) + packed
+    header = struct.pack("=IHHII", 16 + len(asked), RTM_GETROUTE, 1, 1, 0)
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 0) as sock:
+        sock.settimeout(probe.left())
+        sock.send(header + asked)
+        answer = sock.recv(LINE)
+    if struct.unpack_from("=H", answer, 4)[0] == NLMSG_ERROR:
+        number = -struct.unpack_from("=i", answer, 16)[0]
+        return [errno.errorcode.get(number, str(number))]
+    attributes = dict(netlink_attributes(answer, 28))
+    via = attributes.get(RTA_GATEWAY)
+    way = [f"via {socket.inet_ntop(family, via)}"] if via else []
+    if RTA_OIF in attributes:
+        (index,) = struct.unpack("=I", attributes[RTA_OIF])
+        way.append(f"dev {socket.if_indextoname(index)}")
+    return [" ".join(way)]
+
+
+def netlink_attributes(message: bytes, offset: int) -> Any:
+    """Yield the (type, value) pairs of a netlink message."""
+    while offset + 4 <= len(message):
+        length, kind = struct.unpack_from("=HH", message, offset)
+        if length < 4:
+            return
+        yield kind, message[offset + 4 : offset + length]
+        offset += (length + 3) & ~3
+
+
+def look_at_rules(probe: Probe) -> list[str]:
+    """Give what the Node's own programs say of its packet filters.
+
+    A program that the Node does not have, or that fails, says nothing.
+    """
+    said = [run_on_node(probe, argv) for argv in RULES]
+    if not any(said):
+        raise Stop(NOT_PROBED, "neither nft nor iptables-save runs on the Node")
+    return [line for text in said for line in text.splitlines()]
+
+
+def run_on_node(probe: Probe, argv: tuple[str, ...]) -> str:
+    """Run one of the programs that are named in this file, as the Node has it."""
+    import subprocess  # noqa: PLC0415 - 10 ms that only this needs
+
+    def enter() -> None:
+        os.chroot(HOST)
+        os.chdir("/")
+
+    try:
+        done = subprocess.run(
+            argv,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env={"PATH": PATH, "LC_ALL": "C"},
+            preexec_fn=enter,
+            timeout=probe.left(),
+            check=False,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return done.stdout[:MOST_OUTPUT].decode("utf-8", "replace")
+
+
+def look_at_plugins(_: Probe) -> list[str]:
+    """Name the Node's CNI configurations, and count the addresses it has given away."""
+    if not os.path.isdir(HOST):
+        raise Stop(NOT_PROBED, "the Node's files are not here")
+    found = [f"{PLUGINS}: {name}" for name in names_in(HOST + PLUGINS)]
+    for network in names_in(HOST + ADDRESSES):
+        given = names_in(f"{HOST}{ADDRESSES}/{network}")
+        count = sum(name[:1].isdigit() for name in given)
+        found.append(f"{ADDRESSES}/{network}: {count} addresses")
+    return found
+
+
+def names_in(folder: str) -> list[str]:
+    """List a folder; nothing when there is none."""
+    return sorted(os.listdir(folder)) if os.path.isdir(folder) else []
+
+
+LOOKS: dict[str, Callable[[Probe], list[str]]] = {
+    "settings": look_at_settings,
+    "links": look_at_links,
+    "route": look_at_route,
+    "rules": look_at_rules,
+    "plugins": look_at_plugins,
+}
+
+
+def op_look(probe: Probe) -> str:
+    """Report what there is to see on this network; nothing is changed."""
+    probe.reply["values"] = LOOKS[probe.text("what")](probe)
+    return ANSWERED
+
+
+def op_trace(probe: Probe) -> str:
+    """Report who answers at each hop on the way to an address, "*" for nobody.
+
+    All hops are asked at the same time; no privileges are needed.
+    """
+    import select  # noqa: PLC0415
+
+    address = probe.text("address")
+    family = family_of(address)
+    level, option = (
+        (SOL_IPV6, IPV6_UNICAST_HOPS) if ":" in address else (SOL_IP, IP_TTL)
+    )
+    waiting: dict[int, tuple[int, socket.socket]] = {}
+    hops = ["*"] * probe.number("hops", 8)
+    poll = select.poll()
+    try:
+        for hop in range(len(hops)):
+            sock = socket.socket(family, socket.SOCK_DGRAM)
+            waiting[sock.fileno()] = hop, sock
+            report_errors(sock, 1)
+            sock.setsockopt(level, option, hop + 1)
+            sock.sendto(b"k8snet", (address, TRACED + hop))
+            poll.register(sock, select.POLLERR)
+        end, reached = time.monotonic() + probe.left(), len(hops)
+        while (
+            any(hop < reached for hop, _ in waiting.values()) and time.monotonic() < end
+        ):
+            for number, _ in poll.poll(100):
+                hop, sock = waiting.pop(number)
+                poll.unregister(number)
+                with sock:
+                    hops[hop] = icmp_error(sock).rpartition(" ")[2] or "*"
+                if hops[hop] == address:
+                    reached = min(reached, hop + 1)
+    finally:
+        for _, sock in waiting.values():
+            sock.close()
+    probe.reply["values"] = hops[:reached]
+    return ANSWERED
+
+
 OPS: dict[str, Callable[[Probe], str]] = {
     "connect": op_connect,
     "hold": op_hold,
@@ -1426,6 +1636,8 @@ OPS: dict[str, Callable[[Probe], str]] = {
     "bind": op_bind,
     "tls": op_tls,
     "restart": op_restart,
+    "look": op_look,
+    "trace": op_trace,
 }
 
 
@@ -1658,6 +1870,7 @@ def main(arguments: list[str]) -> int:
     """Run a command."""
     command, options = (arguments or [""])[0], Options(arguments[1:])
     commands = {"serve": serve, "control": control, "facts": write_facts}
+    commands["settings"] = write_settings
     if command in commands:
         return commands[command](options)
     if command in ("probe", *TRANSPORTS, "dns", "lookup", "fetch"):

@@ -2,173 +2,98 @@
 
 One cause gives one finding, however many checks it turns red: the cause that accounts
 for most of the failing cells is found first, and the next one among what is left.
-Where nothing fits, the finding says so: naming nothing beats naming wrongly.
+Direct evidence decides between those that look alike: ``suspects`` says what to ask,
+and ``diagnose`` weighs the answers. Where nothing fits, the finding says so: naming
+nothing beats naming wrongly.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from pytest_k8snet.diagnose.cause import UNKNOWN, Confidence, Finding, Place, Scope
+from pytest_k8snet.diagnose.cause import UNKNOWN, Confidence, Finding
 from pytest_k8snet.diagnose.causes import CAUSES
-from pytest_k8snet.diagnose.matrix import matrix
-from pytest_k8snet.model import Family, Kind, Protocol
-from pytest_k8snet.result import describe, shape
+from pytest_k8snet.diagnose.evidence import PRIVILEGED, Answer, Look, Question
+from pytest_k8snet.diagnose.fit import NEARLY, all_fitting, likeliest
+from pytest_k8snet.diagnose.matrix import RUNS, matrix
+from pytest_k8snet.diagnose.telling import finding, trace, unknown
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping
 
-    from pytest_k8snet.diagnose.cause import Cause
-    from pytest_k8snet.diagnose.matrix import Cell, Matrix
+    from pytest_k8snet.diagnose.evidence import Evidence
     from pytest_k8snet.model import ClusterFacts
     from pytest_k8snet.result import Result
 
-__all__ = ["CAUSES", "UNKNOWN", "Confidence", "Finding", "diagnose"]
+__all__ = [
+    "CAUSES",
+    "PRIVILEGED",
+    "UNKNOWN",
+    "Answer",
+    "Confidence",
+    "Finding",
+    "Look",
+    "Question",
+    "diagnose",
+    "suspects",
+]
 
-MOST_SHOWN = 3
-THINGS = (Kind.CLUSTER_IP, Kind.NODE_PORT, Kind.DNS_SERVER)
-TRAFFIC = (
-    (None, None),
-    *((family, None) for family in Family),
-    *((None, protocol) for protocol in Protocol),
-)
-"""The kinds of traffic that may be hit alone, the widest first."""
-
-
-@dataclass(frozen=True)
-class Fit:
-    """A cause that fits at a place, what it accounts for, how many signs it shows."""
-
-    cause: Cause
-    place: Place
-    explained: frozenset[Cell]
-    signs: int
-
-    def accounts_alike(self, best: Fit) -> bool:
-        """Whether it is another cause that accounts for the same at the same place."""
-        return self.cause is not best.cause and (self.place, self.explained) == (
-            best.place,
-            best.explained,
-        )
+MOST_ASKED = 64
+"""Questions for a whole run: more than any few faults need."""
 
 
-def diagnose(facts: ClusterFacts, results: Iterable[Result]) -> tuple[Finding, ...]:
+def diagnose(
+    facts: ClusterFacts,
+    results: Iterable[Result],
+    problems: Mapping[str, str] | None = None,
+    evidence: Evidence | None = None,
+) -> tuple[Finding, ...]:
     """Find the causes of what failed, the one that explains most first.
 
     Args:
         facts: what discovery found.
         results: of every check.
+        problems: who of ours does not run, each with why.
+        evidence: answers to what ``suspects`` asks.
 
     """
-    seen = matrix(facts, results)
+    seen = matrix(facts, results, problems or {})
     findings: list[Finding] = []
     while seen.bad:
-        finding, explained = _likeliest(seen, facts)
-        findings.append(finding)
-        seen = seen.without(explained)
+        fitting = all_fitting(seen, facts, evidence or {})
+        if best := likeliest(fitting):
+            findings.append(finding(best, fitting, facts, evidence or {}))
+            seen = seen.without(best.explained)
+            continue
+        # What does not run says itself why.
+        if bad := [c for c in seen.bad if c.rule != RUNS]:
+            findings.append(unknown(bad, evidence or {}))
+        break
     return tuple(findings)
 
 
-def _likeliest(seen: Matrix, facts: ClusterFacts) -> tuple[Finding, frozenset[Cell]]:
-    places = _places(seen.bad)
-    fitting = [
-        Fit(cause, place, explained, signs)
-        for cause in CAUSES
-        if cause.where(facts)
-        for place in places[cause.scope]
-        if (signs := cause.fits(seen, place))
-        and (explained := frozenset(c for c in seen.bad if cause.explains(c, place)))
-    ]
-    if not fitting:
-        return _unknown(seen.bad), frozenset(seen.bad)
-    # The first of equals stays the first: the table is ordered by likelihood.
-    best = min(fitting, key=lambda f: (-len(f.explained), -f.signs, f.place.part))
-    also = {f.cause.id: None for f in fitting if f.accounts_alike(best)}
-    return _finding(best, facts, tuple(also)), best.explained
+def suspects(
+    facts: ClusterFacts,
+    results: Iterable[Result],
+    problems: Mapping[str, str] | None = None,
+) -> tuple[Question, ...]:
+    """Say what to look at: at the places of what fits, and nowhere else.
 
-
-def _places(bad: Sequence[Cell]) -> dict[Scope, list[Place]]:
-    """Give every place that what fails has in common, for all and for each traffic."""
-    ends = {(c.source, c.target) for c in bad if c.source and c.target}
-    pairs = sorted({p for a, b in ends if a != b for p in ((a, b), (b, a))})
-    nodes = sorted({n for c in bad for n in (c.source, c.target) if n})
-    things = [names for kind in THINGS for names in _dialled(kind, bad)]
-    places = {
-        Scope.NODE: [Place((node,)) for node in nodes],
-        Scope.PAIR: [Place(pair) for pair in pairs],
-        Scope.OBJECT: [Place(things=names) for names in things],
-        Scope.CLUSTER: [Place()],
-    }
-    return {
-        scope: [
-            replace(place, family=family, protocol=protocol)
-            for family, protocol in TRAFFIC
-            for place in found
-        ]
-        for scope, found in places.items()
-    }
-
-
-def _dialled(kind: Kind, bad: Iterable[Cell]) -> list[tuple[str, ...]]:
-    """Give what is dialled in vain: each by itself, and all of a kind together."""
-    targets = (c.seen.probe.target for c in bad)
-    names = sorted({target.name for target in targets if target.kind is kind})
-    return [*((name,) for name in names), *([tuple(names)] if len(names) > 1 else [])]
-
-
-def _finding(fit: Fit, facts: ClusterFacts, also: tuple[str, ...]) -> Finding:
-    cause, place = fit.cause, fit.place
-    words = _words(place, facts)
-    return Finding(
-        cause=cause.id,
-        layer=cause.layer,
-        confidence=cause.confidence,
-        sentence=cause.says.format(**words),
-        nodes=place.nodes[:1],
-        thing=", ".join(place.things),
-        evidence=_evidence(fit.explained, cause.shown_by),
-        next=cause.next.format(**words),
-        link=cause.link,
-        checks=_checks(fit.explained, cause.shown_by),
-        also=also,
-    )
-
-
-def _words(place: Place, facts: ClusterFacts) -> dict[str, str]:
-    node, peer = (*place.nodes, "", "")[:2]
-    ranges = next((n.pod_cidrs for n in facts.nodes if n.name == peer), ())
-    part = str(place.family or place.protocol or "").upper().replace("IPV", "IPv")
-    return {
-        "node": node,
-        "peer": peer,
-        "peer_range": " ".join(ranges),
-        "thing": ", ".join(place.things),
-        "only": f" ({part} only)" if part else "",
-    }
-
-
-def _unknown(bad: Sequence[Cell]) -> Finding:
-    where = shape(c.seen for c in bad)
-    return Finding(
-        cause=UNKNOWN,
-        layer=UNKNOWN,
-        confidence=Confidence.CONSISTENT,
-        sentence=f"No known cause fits what fails {where}.",
-        evidence=_evidence(bad, ()),
-        next="the reproduce lines below ask single cells again",
-        checks=_checks(bad, ()),
-    )
-
-
-def _evidence(cells: Iterable[Cell], telling: Sequence[str]) -> tuple[str, ...]:
-    """Count what fails, and show a cell of a few rules, the telling ones first."""
-    ordered = sorted(cells, key=lambda c: (c.rule not in telling, c.check))
-    first = {c.rule: c for c in reversed(ordered)}
-    lines = [f"{c.rule}: {describe(c.seen)}" for c in reversed(first.values())]
-    return (f"{len(ordered)} cells of {len(first)} rules", *lines[:MOST_SHOWN])
-
-
-def _checks(cells: Iterable[Cell], telling: Sequence[str]) -> tuple[str, ...]:
-    ordered = sorted({(c.rule not in telling, c.check) for c in cells})
-    return tuple(check for _, check in ordered)
+    Args: as of ``diagnose``.
+    """
+    seen = matrix(facts, results, problems or {})
+    asked: dict[Question, None] = {}
+    while seen.bad and len(asked) < MOST_ASKED:
+        fitting = all_fitting(seen, facts, {})
+        asked |= dict.fromkeys([q for q in map(trace, seen.bad) if q][:1])
+        if not fitting:
+            break
+        enough = NEARLY * max(len(f.explained) for f in fitting)
+        close = [f for f in fitting if len(f.explained) >= enough]
+        # Most signs first: when there are too many to ask, those count.
+        for one in sorted(close, key=lambda f: (-len(f.explained), -f.signs)):
+            for proof in one.cause.proofs:
+                asked |= dict.fromkeys(proof.asks(one.place, facts))
+        best = likeliest(fitting) or close[0]
+        seen = seen.without(best.explained)
+    return tuple(asked)[:MOST_ASKED]

@@ -11,6 +11,7 @@ from pytest_k8snet.diagnose.matrix import ASKS_NAMES, Cell, Matrix
 from pytest_k8snet.model import Kind
 
 if TYPE_CHECKING:
+    from pytest_k8snet.diagnose.evidence import Proof
     from pytest_k8snet.model import ClusterFacts, Family, Observation, Protocol
 
 
@@ -26,6 +27,7 @@ class Scope(StrEnum):
 class Confidence(StrEnum):
     """How sure a finding is."""
 
+    CONFIRMED = "confirmed by evidence"
     CONSISTENT = "consistent"  # with the pattern of the failing cells
     CONFIGURED = "works as configured"
 
@@ -47,9 +49,9 @@ class Place:
     protocol: Protocol | None = None
 
     @property
-    def part(self) -> bool:
-        """Whether only a part of the traffic is meant."""
-        return self.family is not None or self.protocol is not None
+    def narrowed(self) -> int:
+        """Count in how many ways only a part of the traffic is meant."""
+        return (self.family is not None) + (self.protocol is not None)
 
     def touches(self, cell: Cell) -> bool:
         """Whether a cell depends on what is here."""
@@ -116,6 +118,11 @@ def either_way(cell: Cell, place: Place) -> bool:
 def at_it(cell: Cell, place: Place) -> bool:
     """To the address or the Service."""
     return cell.seen.probe.target.name in place.things
+
+
+def depending(cell: Cell, place: Place) -> bool:
+    """From or to the Node, or by way of what is on it."""
+    return place.touches(cell)
 
 
 def anywhere(_cell: Cell, _place: Place) -> bool:
@@ -199,7 +206,10 @@ class Cause:
             for all.
         reaches: the cells that it can break beside those that depend on its place.
         where: on which clusters it can be.
-        confidence: how sure it is; CONFIGURED where the cluster does what it is told.
+        confidence: how sure it is by its signs alone: CONFIRMED where what the checks
+            saw is the evidence, CONFIGURED where the cluster does what it is told.
+        proofs: what would confirm it, or rule it out.
+        unsigned: its signs are those of others, too: without a proof it is not named.
         next: what to look at, or to run; filled in likewise, with {peer_range}.
         link: where others met it.
 
@@ -216,6 +226,8 @@ class Cause:
     reaches: Region = nowhere
     where: Callable[[ClusterFacts], bool] = always
     confidence: Confidence = Confidence.CONSISTENT
+    proofs: tuple[Proof, ...] = ()
+    unsigned: bool = False
 
     @property
     def shown_by(self) -> tuple[str, ...]:

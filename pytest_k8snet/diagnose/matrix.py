@@ -7,16 +7,32 @@ from functools import cached_property
 from ipaddress import ip_address, ip_network
 from typing import TYPE_CHECKING
 
-from pytest_k8snet.model import Family, Kind, Op, Outcome, Protocol, Word
+from pytest_k8snet.model import (
+    Actor,
+    Ask,
+    Family,
+    Kind,
+    Observation,
+    Op,
+    Outcome,
+    Probe,
+    Protocol,
+    Role,
+    Target,
+    Word,
+)
 from pytest_k8snet.result import by_cell
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
-    from pytest_k8snet.model import ClusterFacts, Observation, Observations
+    from pytest_k8snet.model import ClusterFacts, Observations
     from pytest_k8snet.result import Result
 
 ASKS_NAMES = frozenset({Op.DNS, Op.LOOKUP})
+
+RUNS = "RUNS"
+"""Stands for the rule, which is none of the suite's, that its own Pods run."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,14 +104,15 @@ class Matrix:
         """Give the judged cells of some rules, and those of them that fail.
 
         Args:
-            rules: their ids; () for all of them.
+            rules: their ids; () for all of the suite's.
 
         """
         if rules not in self._of:
             mine = tuple(
                 c
                 for c in self.cells
-                if c.fails is not None and (not rules or c.rule in rules)
+                if c.fails is not None
+                and (c.rule in rules if rules else c.rule != RUNS)
             )
             self._of[rules] = mine, tuple(c for c in mine if c.fails)
         return self._of[rules]
@@ -105,10 +122,23 @@ class Matrix:
         return Matrix(c for c in self.cells if c not in explained)
 
 
-def matrix(facts: ClusterFacts, results: Iterable[Result]) -> Matrix:
-    """Lay out what was seen of every check that was asked."""
+def matrix(
+    facts: ClusterFacts, results: Iterable[Result], problems: Mapping[str, str]
+) -> Matrix:
+    """Lay out what was seen of every check that was asked, and what does not run."""
     resolvers = frozenset(filter(None, (home(facts, a) for a in facts.dns_replicas)))
-    return Matrix(cell for one in results for cell in _cells(one, resolvers))
+    asked = (cell for one in results for cell in _cells(one, resolvers))
+    return Matrix((*asked, *(_not_running(*one) for one in problems.items())))
+
+
+def _not_running(identity: str, why: str) -> Cell:
+    """Give a cell that stands for an actor which does not run."""
+    role, _, place = identity.partition("@")
+    pod = Target(Kind.POD, role, node=place.partition("/")[0])
+    probe = Probe(Ask(Role.API, Op.STATUS, pod), Actor(Role.API, pod.node), pod)
+    seen = Observation(probe, Outcome.ANSWERED_WRONGLY, detail=why)
+    nodes = frozenset(filter(None, [pod.node]))
+    return Cell("", RUNS, (seen,), fails=True, nodes=nodes)
 
 
 def home(facts: ClusterFacts, address: str) -> str:

@@ -117,6 +117,8 @@ def writer(config: pytest.Config) -> Any:
     def write(line: str) -> None:
         if reporter is not None:
             reporter.ensure_newline()
+            if reporter._tw.width_of_current_line:  # noqa: SLF001 - no public way
+                reporter.write_line("")
             reporter.write_line(line)
 
     return write
@@ -159,7 +161,8 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     elif config.stash[SETTINGS]["plan"]:
         from pytest_k8snet.report.terminal import plan_text  # noqa: PLC0415
 
-        run.say(plan_text(run.plan(ids), run.spec()))
+        inspect = run.settings["inspect-nodes"]
+        run.say(plan_text(run.plan(ids), run.spec(), inspect=inspect))
     elif config.getoption("dist", "no") == "no":
         run.start(ids, threaded_output=False)
 
@@ -196,6 +199,8 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     run = session.config.stash.get(RUN, None)
     if run is None:
         return
+    if session.exitstatus != pytest.ExitCode.INTERRUPTED:
+        look_closer(run)
     run.close()
     if run.lab is None or run.settings["plan"]:
         return
@@ -204,6 +209,14 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     finish(run)
     if session.exitstatus == pytest.ExitCode.OK and judged_nothing(run):
         session.exitstatus = pytest.ExitCode.NO_TESTS_COLLECTED
+
+
+def look_closer(run: Run) -> None:
+    """Gather evidence while all is still there, when something failed."""
+    if run.lab is not None and run.ended is None:
+        from pytest_k8snet.plugin.closer import look  # noqa: PLC0415 - when asked
+
+        look(run, run.lab)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

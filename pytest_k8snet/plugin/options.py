@@ -219,6 +219,13 @@ OPTIONS = (
         flag=True,
     ),
     Option(
+        "inspect-nodes",
+        "when something failed, look at the suspect Nodes themselves, and change "
+        "nothing there: on each a privileged host-network Pod for some seconds, in a "
+        "namespace of the run with the Pod Security level privileged",
+        flag=True,
+    ),
+    Option(
         "profile",
         "quick: the core, with the fewest Pods; default; full: also what waits by "
         "nature. The checks of larger profiles are deselected",
@@ -298,6 +305,13 @@ OPTIONS = (
         "seconds after which a silent cell is dead; scales every probe's time-out and "
         "every budget",
         default=4.0,
+        metavar="S",
+        parse=seconds,
+    ),
+    Option(
+        "timeout-evidence",
+        "seconds to look closer at what failed, all of it together",
+        default=10.0,
         metavar="S",
         parse=seconds,
     ),

@@ -95,7 +95,7 @@ def step_summary() -> str:
 def record(run: Run) -> Recording:
     """Give what the report says of a run."""
     from pytest_k8snet.report.compare import baseline_document, compare  # noqa: PLC0415
-    from pytest_k8snet.report.document import document  # noqa: PLC0415
+    from pytest_k8snet.report.document import answer_document, document  # noqa: PLC0415
     from pytest_k8snet.report.recording import Recording  # noqa: PLC0415
     from pytest_k8snet.report.schema import (  # noqa: PLC0415
         DeviationDocument,
@@ -120,6 +120,7 @@ def record(run: Run) -> Recording:
     uses = run.gate.uses(results)
     more: dict[str, Any] = {
         "findings": [FindingDocument(**vars(one)) for one in run.findings],
+        "evidence": [answer_document(*one) for one in sorted(run.evidence.items())],
         "deviations": [
             DeviationDocument(
                 **use.entry.model_dump(mode="json"),

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from pytest_k8snet.cluster.api import Api
-    from pytest_k8snet.diagnose import Finding
+    from pytest_k8snet.diagnose import Answer, Finding, Question
     from pytest_k8snet.lab import Lab
     from pytest_k8snet.localcluster import Cluster
     from pytest_k8snet.model import ClusterFacts, Feature
@@ -67,6 +67,7 @@ class Run:
     recording: Recording | None = None
     started: float = field(default_factory=time.monotonic)
     ended: float | None = None
+    evidence: dict[Question, Answer] = field(default_factory=dict)
     terminating: list[str] = field(default_factory=list)
     _local: Cluster | None = None
     _made: bool = False
@@ -201,7 +202,8 @@ class Run:
         """Say why what fails does."""
         from pytest_k8snet.diagnose import diagnose  # noqa: PLC0415 - only when asked
 
-        return diagnose(self.require_lab().plan.facts, self.results)
+        lab = self.require_lab()
+        return diagnose(lab.plan.facts, self.results, lab.problems, self.evidence)
 
     def spec(self) -> manifests.LabSpec:
         """Give what all our objects have in common."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_k8snet.model import Word
 from pytest_k8snet.report.packing import Packer, ranges
 from pytest_k8snet.report.schema import (
+    AnswerDocument,
     CheckDocument,
     Coverage,
     Environment,
@@ -23,6 +24,7 @@ from pytest_k8snet.report.schema import (
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from pytest_k8snet.diagnose import Answer, Question
     from pytest_k8snet.model import ClusterFacts, Node, Rule
     from pytest_k8snet.plan import Plan
     from pytest_k8snet.result import Result
@@ -106,6 +108,17 @@ def environment(facts: ClusterFacts) -> Environment:
 def node_document(node: Node) -> NodeDocument:
     """Describe a Node: the fields have the same names."""
     return NodeDocument(**vars(node))
+
+
+def answer_document(question: Question, answer: Answer) -> AnswerDocument:
+    """Describe something that was looked at."""
+    return AnswerDocument(
+        look=str(question.look),
+        node=question.node,
+        thing=question.thing,
+        values=answer.values,
+        problem=answer.problem,
+    )
 
 
 def rule_document(rule: Rule, *, failed: bool) -> RuleDocument:

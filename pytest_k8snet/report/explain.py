@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pytest_k8snet.diagnose import CAUSES
-from pytest_k8snet.model import Kind
+from pytest_k8snet.diagnose import CAUSES, PRIVILEGED
+from pytest_k8snet.diagnose.cause import Place
+from pytest_k8snet.model import ClusterFacts, Kind, Node
 from pytest_k8snet.plan import checks
 from pytest_k8snet.report.areas import AREAS
 from pytest_k8snet.report.rules import does_not_apply
@@ -25,6 +26,9 @@ ANYWHERE = {
     "only": "",
 }
 """Stands for the places that a finding names."""
+
+PLACE = Place(("NODE", "PEER"), ("THING",))
+FACTS = ClusterFacts("", "", nodes=(Node("PEER", pod_cidrs=("192.0.2.0/24",)),))
 
 
 class UnknownId(ValueError):  # noqa: N818 - reads as what is wrong
@@ -105,10 +109,19 @@ def _cause(cause: Cause) -> str:
             "fails": [_shown(sign) for sign in cause.signs if sign.fails],
             "holds": [_shown(sign) for sign in cause.signs if not sign.fails],
             "breaks": [", ".join(cause.breaks) or "every rule"],
+            "proof": _looks(cause),
             "next": [cause.next.format(**ANYWHERE)],
             "see": [cause.link],
         },
     )
+
+
+def _looks(cause: Cause) -> Iterable[str]:
+    """Say what is looked at to confirm a cause, or to rule it out."""
+    for proof in cause.proofs:
+        for question in proof.asks(PLACE, FACTS):
+            needs = question.look in PRIVILEGED
+            yield f"{question}{' (--k8snet-inspect-nodes)' if needs else ''}"
 
 
 def _shown(sign: Sign) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
+from pytest_k8snet.diagnose import Answer, Look, Question
 from pytest_k8snet.model import (
     Check,
     ClusterFacts,
@@ -183,6 +184,15 @@ def facts(environment: Environment) -> ClusterFacts:
         left_out=tuple(Node(**dict(n)) for n in environment.left_out),
         given=environment.given,
     )
+
+
+def evidence(report: Report) -> dict[Question, Answer]:
+    """Give back what was looked at; what a later version looks at is left out."""
+    known = (one for one in report.evidence if one.look in set(Look))
+    return {
+        Question(Look(one.look), one.node, one.thing): Answer(one.values, one.problem)
+        for one in known
+    }
 
 
 def cells(result: Result) -> Iterator[Cell]:

@@ -109,6 +109,16 @@ class FindingDocument(_Part):
     also: tuple[str, ...] = Field(default=(), description="causes that fit as well")
 
 
+class AnswerDocument(_Part):
+    """Something that was looked at because of what failed."""
+
+    look: str = Field(description="what was looked at")
+    node: str = ""
+    thing: str = Field(default="", description="an address or a Service")
+    values: tuple[str, ...] = Field(default=(), description="what was seen")
+    problem: str = Field(default="", description="why nothing could be seen")
+
+
 class DeviationDocument(_Part):
     """An entry of the known deviations file, and what it did."""
 
@@ -256,6 +266,9 @@ class Report(_Part):
     results: dict[str, int] = Field(description="checks by result word")
     findings: list[FindingDocument] = Field(
         default=[], description="the one that explains most first"
+    )
+    evidence: list[AnswerDocument] = Field(
+        default=[], description="what the findings rest on beside what checks saw"
     )
     deviations: list[DeviationDocument] = []
     baseline: BaselineDocument | None = None

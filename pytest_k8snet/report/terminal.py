@@ -179,9 +179,9 @@ def columns(rows: Sequence[Sequence[str]]) -> str:
     return "".join(f"{line.rstrip()}\n" for line in lines)
 
 
-def plan_text(plan: Plan, spec: LabSpec) -> str:
+def plan_text(plan: Plan, spec: LabSpec, *, inspect: bool = False) -> str:
     """Say what a run would create and ask, without touching anything."""
-    from pytest_k8snet import access  # noqa: PLC0415 - only for --k8snet-plan
+    from pytest_k8snet import access, manifests  # noqa: PLC0415 - for --k8snet-plan
 
     nodes = len(plan.facts.nodes)
     roles = {str(role): count for role, count in access.pods(plan).items()}
@@ -211,5 +211,9 @@ def plan_text(plan: Plan, spec: LabSpec) -> str:
         "permissions (apply them for a user who may do nothing else):",
         access.role_yaml(plan),
     ]
+    if inspect:
+        where = spec.namespace(manifests.INSPECT)
+        looks = f"if it fails privileged Pods in {where}, one on each suspect Node"
+        lines.insert(-2, looks)
     lines += [f"not applicable: {check.id}: {why}" for check, why in plan.skipped]
     return "\n".join(lines)

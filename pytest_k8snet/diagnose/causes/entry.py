@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
-from pytest_k8snet.diagnose.cause import Cause, Place, Scope, Sign, anywhere
+from pytest_k8snet.diagnose.cause import Cause, Confidence, Place, Scope, Sign, anywhere
+from pytest_k8snet.diagnose.causes._traffic import THREADS
 from pytest_k8snet.model import Observation, Outcome, Role
 
 if TYPE_CHECKING:
@@ -29,6 +31,12 @@ def from_pods(cell: Cell, _: Place) -> bool:
 def unserved(seen: Observation) -> bool:
     """Whether nobody took the connection."""
     return seen.outcome in {Outcome.REFUSED, Outcome.TIMED_OUT, Outcome.UNREACHABLE}
+
+
+def out_of_date(seen: Observation) -> bool:
+    """Whether the certificate is another host's, or not valid now."""
+    said = re.search(r"expired|not yet valid|mismatch|not valid for", seen.detail)
+    return unverified(seen) and bool(said)
 
 
 def unverified(seen: Observation) -> bool:
@@ -83,6 +91,22 @@ ENTRY_CAUSES = (
         breaks=("INGRESS-", "GATEWAY-"),
         next="the Service in front of the controller: its targetPort and its endpoints",
         link=DOCS + "ingress-controllers/",
+    ),
+    Cause(
+        id="ingress-tls-bad-cert",
+        layer="TLS",
+        scope=Scope.CLUSTER,
+        says="The certificates that are shown are not valid now, or for other hosts"
+        "{only}.",
+        signs=(
+            Sign(("INGRESS-CERT-VALID",), anywhere, how=out_of_date),
+            Sign(("INGRESS-HOST-PATH",), anywhere, fails=False),
+        ),
+        breaks=("INGRESS-TLS", "INGRESS-CERT-VALID", "GATEWAY-TLS"),
+        confidence=Confidence.CONFIRMED,
+        next="openssl s_client -connect ADDRESS:443 -servername HOST | openssl x509 "
+        "-noout -dates -ext subjectAltName; then the Secret",
+        link=THREADS + "kubernetes/ingress-nginx/issues/4979",
     ),
     Cause(
         id="certificate-not-trusted",

@@ -14,6 +14,7 @@ from pytest_k8snet.diagnose.cause import (
     at_its_address,
     back,
     crossing,
+    depending,
     either_way,
     entering,
     forth,
@@ -21,6 +22,21 @@ from pytest_k8snet.diagnose.cause import (
     within,
 )
 from pytest_k8snet.diagnose.causes._traffic import MODEL, POD, SERVICE, THREADS
+from pytest_k8snet.diagnose.evidence import Look, Proof
+from pytest_k8snet.diagnose.matrix import RUNS
+from pytest_k8snet.diagnose.proofs import (
+    DROPS,
+    FORWARDING_OFF,
+    NO_ROUTE,
+    TABLE_FULL,
+    TUNNEL_DOWN,
+    TUNNEL_MOVED,
+    TUNNEL_PORTS,
+    anything,
+    of_cluster,
+    ruled,
+    strays,
+)
 from pytest_k8snet.model import Outcome
 
 if TYPE_CHECKING:
@@ -45,8 +61,11 @@ def rejected(seen: Observation) -> bool:
 
 def has_overlay(facts: ClusterFacts) -> bool:
     """Whether Pods reach other Nodes through a tunnel."""
-    return facts.network_plugin in {"flannel", "calico", "cilium", "weave"}
+    return facts.network_plugin in {"flannel", "Calico", "Cilium", "Weave Net"}
 
+
+ON_THE_ROAD = ("prerouting", "forward", "postrouting")
+"""Where packets pass that a Node forwards."""
 
 ON_THE_WAY = (
     Sign(POD, crossing),
@@ -65,6 +84,7 @@ NODE_CAUSES = (
             Sign(NODE_TO_POD, forth),
             Sign(NODE_TO_POD, back, fails=False),
         ),
+        proofs=(NO_ROUTE,),
         next="on {node}: ip route get to an address of {peer_range}; the agent of the "
         "network plugin on {node} should have made it: its log",
         link=THREADS + "flannel-io/flannel/issues/1822",
@@ -81,6 +101,7 @@ NODE_CAUSES = (
             Sign(POD_TO_NODE, either_way, fails=False),
         ),
         where=has_overlay,
+        proofs=(ruled(such=TUNNEL_PORTS),),
         next="a firewall between {node} and {peer}: does it let the tunnel's UDP port "
         "(8472 or 4789) through, both ways?",
         link=THREADS + "flannel-io/flannel/issues/871",
@@ -104,6 +125,7 @@ NODE_CAUSES = (
         scope=Scope.NODE,
         says="A firewall on {node} rejects what is forwarded for Pods{only}.",
         signs=(Sign(POD, crossing, how=rejected), Sign(POD, within, fails=False)),
+        proofs=(ruled(what=r"\breject\b", else_not=True),),
         next="on {node}: nft list ruleset | grep -i reject; firewall-cmd --state",
         link=THREADS + "flannel-io/flannel/issues/2055",
     ),
@@ -116,8 +138,10 @@ NODE_CAUSES = (
             *ON_THE_WAY,
             Sign(NODE_TO_POD, leaving, fails=False),
             Sign(NODE_TO_POD, entering),
-            Sign(SERVICE, within),
+            # Where bridges are filtered, those of one IP family may get through.
+            Sign(SERVICE, within, every=False),
         ),
+        proofs=(FORWARDING_OFF,),
         next="on {node}: sysctl net.ipv4.ip_forward net.ipv6.conf.all.forwarding",
         link=THREADS + "kubernetes/kubernetes/issues/37632",
     ),
@@ -126,11 +150,14 @@ NODE_CAUSES = (
         layer="node kernel",
         scope=Scope.NODE,
         says="{node} drops what it should forward for its Pods{only}.",
+        # Where bridges are filtered, too, its Pods do not reach each other, either.
         signs=(
-            *ON_THE_WAY,
+            Sign(POD, crossing),
+            Sign(NODE_TO_OWN_POD, asked_on, fails=False),
             Sign(NODE_TO_POD, leaving, fails=False),
             Sign(NODE_TO_POD, entering),
         ),
+        proofs=(ruled("forward", what="policy drop", else_not=True),),
         next="on {node}: iptables -vnL FORWARD | head -1; nft list ruleset",
         link=THREADS + "kubernetes/kubernetes/issues/40182",
     ),
@@ -145,9 +172,27 @@ NODE_CAUSES = (
             Sign(POD_TO_NODE, crossing, fails=False),
         ),
         where=has_overlay,
+        proofs=(TUNNEL_MOVED,),
         next="on {node}: ip -d link show type vxlan; compare its address with what the "
         "other Nodes know: ip neigh, bridge fdb",
         link=THREADS + "flannel-io/flannel/issues/1155",
+    ),
+    Cause(
+        id="vxlan-device-down",
+        layer="CNI overlay",
+        scope=Scope.NODE,
+        says="The tunnel of {node} is down or gone{only}.",
+        signs=(
+            *ON_THE_WAY,
+            Sign(NODE_TO_POD, crossing),
+            Sign(POD_TO_NODE, crossing, fails=False),
+        ),
+        where=has_overlay,
+        proofs=(TUNNEL_DOWN,),
+        unsigned=True,
+        next="on {node}: ip -d link show type vxlan; the log of the network plugin's "
+        "agent there",
+        link=THREADS + "flannel-io/flannel/issues/1330",
     ),
     Cause(
         id="nft-hidden-drop",
@@ -155,8 +200,22 @@ NODE_CAUSES = (
         scope=Scope.NODE,
         says="{node} drops what crosses to and from its Pods{only}.",
         signs=(*ON_THE_WAY, Sign(NODE_TO_POD, crossing)),
+        proofs=(ruled(*ON_THE_ROAD, what=DROPS, else_not=True),),
         next="on {node}: nft list ruleset (all families); counters of its drop rules",
         link=THREADS + "flannel-io/flannel/issues/2055",
+    ),
+    Cause(
+        id="conntrack-table-full",
+        layer="node kernel",
+        scope=Scope.NODE,
+        says="{node} tracks as many connections as it may: it drops new ones{only}.",
+        # Not even streams to its agents open then, nor do readiness probes.
+        signs=(Sign((RUNS, *POD), depending, every=False),),
+        proofs=(TABLE_FULL,),
+        unsigned=True,
+        next="on {node}: sysctl net.netfilter.nf_conntrack_count "
+        "net.netfilter.nf_conntrack_max; who opens so many connections?",
+        link=THREADS + "kubernetes/kubernetes/issues/71261",
     ),
     Cause(
         id="mtu-path-blackhole",
@@ -169,6 +228,7 @@ NODE_CAUSES = (
             Sign(POD, crossing, fails=False),
         ),
         breaks=("POD-FULL-SIZE", "POD-BULK", "POD-FRAGMENTS", "DNS-"),
+        proofs=(ruled(such="length"),),
         next="ip link on every Node: is the Pods' MTU that of the Node less what the "
         "tunnel needs (50 for VXLAN)?",
         link=THREADS + "flannel-io/flannel/issues/1999",
@@ -196,6 +256,7 @@ NODE_CAUSES = (
             Sign(SIZE, crossing, fails=False),
         ),
         breaks=("POD-FRAGMENTS",),
+        proofs=(ruled(such=r"\bfrag"),),
         next="a firewall at {node} that lets no fragments through",
         link=THREADS + "cilium/cilium/issues/12624",
     ),
@@ -210,6 +271,7 @@ NODE_CAUSES = (
         ),
         breaks=("POD-PING",),
         confidence=Confidence.CONFIGURED,
+        proofs=(ruled(such="icmp"),),
         next="nothing, when that is wanted: ping is no test of this cluster then",
         link=MODEL,
     ),
@@ -224,6 +286,7 @@ NODE_CAUSES = (
             Sign(POD, crossing, fails=False),
         ),
         breaks=("POD-SOURCE", "SERVICE-SOURCE", "POD-TO-HOST-NETWORK"),
+        proofs=(ruled("postrouting", what=r"\b(?:masquerade|snat)\b"),),
         next="on {node}: the masquerade rules of the chain nat POSTROUTING: do they "
         "except the cluster's Pod ranges?",
         link=THREADS + "kubernetes-sigs/ip-masq-agent/issues/65",
@@ -238,6 +301,7 @@ NODE_CAUSES = (
             Sign(POD, crossing, fails=False),
         ),
         breaks=("POD-SOURCE", "SERVICE-SOURCE", "NODEPORT-SOURCE"),
+        proofs=(ruled("postrouting", what=r"\b(?:masquerade|snat)\b"),),
         next="on {node}: the masquerade rules of the chain nat POSTROUTING",
         link=THREADS + "projectcalico/calico/issues/8812",
     ),
@@ -252,6 +316,7 @@ NODE_CAUSES = (
             Sign(POD, entering, fails=False),
         ),
         breaks=("NODE-TO-LOCAL-POD", "KUBELET-PROBES", "NODEPORT-", "SERVICE-FROM"),
+        proofs=(ruled("output"),),
         next="on {node}: the rules of the OUTPUT chain; rp_filter",
         link=THREADS + "istio/istio/issues/9119",
     ),
@@ -265,6 +330,7 @@ NODE_CAUSES = (
             Sign(POD, crossing, fails=False),
         ),
         breaks=("POD-TO-NODE-ADDRESS", "POD-TO-HOST-NETWORK", "NODEPORT-HEALTH"),
+        proofs=(ruled("prerouting", "input"),),
         next="on {node}: the rules of the INPUT chain",
         link=MODEL,
     ),
@@ -295,10 +361,23 @@ NODE_CAUSES = (
     Cause(
         id="podcidr-duplicate-two-nodes",
         layer="IPAM",
+        scope=Scope.NODE,
+        says="The Pods of {node} have addresses of another Node's range{only}.",
+        signs=(Sign(POD, crossing, every=False),),
+        proofs=(Proof(of_cluster(Look.RANGES), strays),),
+        unsigned=True,
+        next="on {node}: the range in /etc/cni/net.d, beside kubectl get node {node} "
+        "-o jsonpath={{.spec.podCIDRs}}",
+        link=THREADS + "kubernetes/kubernetes/issues/21458",
+    ),
+    Cause(
+        id="podcidr-duplicate-two-nodes",
+        layer="IPAM",
         scope=Scope.CLUSTER,
         says="Running Pods share an address.",
         signs=(Sign(("POD-ADDRESS-UNIQUE",), anywhere, every=False),),
         breaks=("POD-ADDRESS-UNIQUE",),
+        proofs=(Proof(of_cluster(Look.RANGES), anything),),
         next="kubectl get pods -A -o wide, by address; kubectl get nodes -o yaml | "
         "grep -A2 podCIDRs: has every Node a range of its own?",
         link=THREADS + "kubernetes/kubernetes/issues/21458",

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from pytest_k8snet.diagnose.cause import (
     Cause,
+    Confidence,
     Scope,
     Sign,
     anywhere,
@@ -18,9 +19,24 @@ from pytest_k8snet.diagnose.cause import (
     within,
 )
 from pytest_k8snet.diagnose.causes._traffic import POD, SERVICE, THREADS
+from pytest_k8snet.diagnose.evidence import Look, Proof
+from pytest_k8snet.diagnose.proofs import (
+    BRIDGE_UNSEEN,
+    NO_HAIRPIN,
+    NO_SERVICE_RULES,
+    PROXY_SILENT,
+    each_mentions,
+    mentions,
+    of_cluster,
+    of_things,
+    or_else,
+    ruled,
+)
 from pytest_k8snet.model import Outcome
 
 if TYPE_CHECKING:
+    from pytest_k8snet.diagnose.cause import Place
+    from pytest_k8snet.diagnose.matrix import Cell
     from pytest_k8snet.model import Observation
 
 SERVICE_FROM_NODE = ("SERVICE-FROM-NODE",)
@@ -42,6 +58,12 @@ def let_through(seen: Observation) -> bool:
     return seen.probe.ask.blocked and seen.outcome is Outcome.CONNECTED
 
 
+def policed_at(cell: Cell, place: Place) -> bool:
+    """To a Pod on the Node that no policy lets in, or from one that it lets not out."""
+    end = cell.source if "EGRESS" in cell.rule else cell.target
+    return end == place.nodes[0]
+
+
 def refused(seen: Observation) -> bool:
     """Whether somebody said that nobody serves."""
     return seen.outcome is Outcome.REFUSED
@@ -58,6 +80,7 @@ SERVICE_CAUSES = (
             Sign(SERVICE, within, fails=False),
         ),
         breaks=("SERVICE-HAIRPIN",),
+        proofs=(NO_HAIRPIN,),
         next="on {node}: bridge -d link; hairpinMode in the bridge plugin's "
         "configuration",
         link=THREADS + "kubernetes/kubernetes/issues/20475",
@@ -74,6 +97,7 @@ SERVICE_CAUSES = (
             Sign(POD, within, fails=False),
         ),
         breaks=("SERVICE-", "DNS-"),
+        proofs=(BRIDGE_UNSEEN,),
         next="on {node}: sysctl net.bridge.bridge-nf-call-iptables "
         "net.bridge.bridge-nf-call-ip6tables; modprobe br_netfilter",
         link=THREADS + "kubernetes/kubernetes/issues/21613",
@@ -89,6 +113,7 @@ SERVICE_CAUSES = (
             Sign(POD, asked_on, fails=False),
         ),
         breaks=("SERVICE-", "DNS-", "NODEPORT-FROM-POD", "NODEPORT-HEALTH"),
+        proofs=(ruled(what="notrack"),),
         next="on {node}: nft list ruleset | grep notrack; iptables -t raw -vnL",
         link=THREADS + "kubernetes/kubernetes/issues/98758",
     ),
@@ -104,6 +129,7 @@ SERVICE_CAUSES = (
             Sign(POD, asked_on, fails=False),
         ),
         breaks=("SERVICE-", "NODEPORT-", "DNS-"),
+        proofs=(PROXY_SILENT,),
         next="the log of kube-proxy on {node}, and its :10256/healthz",
         link=THREADS + "kubernetes/kubernetes/issues/28674",
     ),
@@ -118,6 +144,7 @@ SERVICE_CAUSES = (
             Sign(POD, asked_on, fails=False),
         ),
         breaks=("SERVICE-", "NODEPORT-", "DNS-", "EGRESS-"),
+        proofs=(NO_SERVICE_RULES, PROXY_SILENT),
         next="the log of kube-proxy on {node}; there: nft list table ip kube-proxy, or "
         "iptables-save | grep -c KUBE-",
         link=THREADS + "kubernetes/kubernetes/issues/61005",
@@ -136,6 +163,25 @@ SERVICE_CAUSES = (
         link=THREADS + "kubernetes/kubernetes/issues/125467",
     ),
     Cause(
+        id="etp-local-blackhole",
+        layer="kube-proxy",
+        scope=Scope.OBJECT,
+        says="The Service {thing} is served outside only by Nodes that have a Pod of "
+        "it{only}: so its externalTrafficPolicy wants it.",
+        signs=(Sign(NODE_PORT, at_it, every=False, how=timed_out),),
+        breaks=("NODEPORT-", "SERVICE-TYPE-CHANGE", "LOADBALANCER-"),
+        confidence=Confidence.CONFIGURED,
+        proofs=(
+            Proof(
+                of_things(Look.SERVICE), each_mentions("externalTrafficPolicy Local")
+            ),
+        ),
+        unsigned=True,
+        next="nothing, when the load balancer asks each Node's healthCheckNodePort; "
+        "else Pods on every Node, or externalTrafficPolicy: Cluster",
+        link=THREADS + "kubernetes/kubernetes/issues/92761",
+    ),
+    Cause(
         id="nodeport-node-firewall",
         layer="kube-proxy",
         scope=Scope.NODE,
@@ -146,6 +192,7 @@ SERVICE_CAUSES = (
             Sign(POD, entering, fails=False),
         ),
         breaks=("NODEPORT-", "SERVICE-TYPE-CHANGE", "HOSTPORT"),
+        proofs=(ruled("prerouting", "forward", "input", such=r"dports? "),),
         next="a firewall at {node}: does it let 30000-32767 through, before NAT?",
         link=THREADS + "kubernetes/kubernetes/issues/86507",
     ),
@@ -157,6 +204,7 @@ SERVICE_CAUSES = (
         signs=(Sign(REPLICA, at_it),),
         breaks=("DNS-", "SERVICE-BY-NAME", "SERVICE-HEADLESS"),
         reaches=by_name,
+        confidence=Confidence.CONFIRMED,
         next="kubectl -n kube-system get pods -o wide | grep {thing}; its log",
         link=THREADS + "kubernetes/kubernetes/issues/129617",
     ),
@@ -170,6 +218,12 @@ SERVICE_CAUSES = (
             Sign(NAMES, anywhere, fails=False),
         ),
         breaks=("DNS-UPSTREAM",),
+        proofs=(
+            Proof(
+                of_cluster(Look.FORWARD),
+                mentions("^log .*(?:timeout|refused|unreachable|no route)"),
+            ),
+        ),
         next="kubectl -n kube-system get configmap coredns -o yaml: where does it "
         "forward to, and does that answer?",
         link=THREADS + "coredns/coredns/issues/4211",
@@ -184,6 +238,7 @@ SERVICE_CAUSES = (
             Sign(SERVICE, asked_on, fails=False),
         ),
         breaks=("DNS-", "SERVICE-BY-NAME", "SERVICE-HEADLESS"),
+        confidence=Confidence.CONFIRMED,
         next="on {node}: clusterDNS and clusterDomain in the kubelet's configuration",
         link=THREADS + "poseidon/matchbox/issues/180",
     ),
@@ -193,6 +248,12 @@ SERVICE_CAUSES = (
         scope=Scope.OBJECT,
         says="The Service {thing} refuses connections from everywhere{only}.",
         signs=(Sign((), at_it, how=refused),),
+        proofs=(
+            Proof(
+                of_things(Look.SERVICE),
+                or_else(r"matches 0 Pods", r": [1-9]\d* ready endpoints"),
+            ),
+        ),
         next="kubectl get endpointslices -A | grep {thing}: does its selector match a "
         "Pod, and its targetPort a port that is listened on?",
         link="https://kubernetes.io/docs/tasks/debug/debug-application/debug-service/",
@@ -203,6 +264,12 @@ SERVICE_CAUSES = (
         scope=Scope.OBJECT,
         says="The Pods behind {thing} refuse connections{only}.",
         signs=(Sign((), at_it, how=refused),),
+        proofs=(
+            Proof(
+                of_things(Look.SERVICE),
+                or_else(r"none of its Pods", r": 0 ready endpoints"),
+            ),
+        ),
         next="kubectl get endpointslices -A -o wide | grep {thing}: do its Pods listen "
         "on that port, and on more than localhost?",
         link="https://kubernetes.io/docs/tasks/debug/debug-application/debug-service/",
@@ -217,6 +284,7 @@ SERVICE_CAUSES = (
             Sign(SERVICE, asked_on, fails=False),
         ),
         breaks=("SERVICE-NO-ENDPOINTS",),
+        proofs=(ruled(such=r"icmp|unreachable"),),
         next="on {node}: the reject rules of kube-proxy, and what passes before them",
         link="https://kubernetes.io/docs/reference/networking/virtual-ips/",
     ),
@@ -233,6 +301,20 @@ SERVICE_CAUSES = (
         breaks=("HOSTPORT",),
         next="on {node}: is portmap in the list of plugins in /etc/cni/net.d?",
         link=THREADS + "projectcalico/kube-controllers/issues/109",
+    ),
+    Cause(
+        id="netpol-not-enforced",
+        layer="policy",
+        scope=Scope.NODE,
+        says="NetworkPolicies are not enforced for the Pods of {node}{only}.",
+        signs=(
+            Sign(DENIES, policed_at, how=let_through),
+            Sign(("NP-DEFAULT-ALLOW",), anywhere, fails=False),
+        ),
+        breaks=("NP-",),
+        next="the Pod of the network plugin's policy agent on {node}: does it run, and "
+        "what does its log say?",
+        link=THREADS + "flannel-io/flannel/issues/2183",
     ),
     Cause(
         id="netpol-not-enforced",

@@ -1,0 +1,90 @@
+"""The causes of Pods that do not come up, and of Nodes that take none."""
+
+from __future__ import annotations
+
+from pytest_k8snet.diagnose.cause import Cause, Scope, Sign, asked_on
+from pytest_k8snet.diagnose.causes._traffic import THREADS
+from pytest_k8snet.diagnose.evidence import Look, Proof
+from pytest_k8snet.diagnose.matrix import RUNS
+from pytest_k8snet.diagnose.proofs import (
+    mentions,
+    no_plugin_configured,
+    of_node,
+    warned,
+)
+
+NOT_RUNNING = (Sign((RUNS,), asked_on, every=False),)
+NODE_READY = ("NODE-READY",)
+UNINITIALIZED = "(?i)cni (?:plugin not |config un)initialized|NetworkPluginNotReady"
+
+POD_CAUSES = (
+    Cause(
+        id="cni-conf-missing",
+        layer="CNI",
+        scope=Scope.NODE,
+        says="{node} has no network plugin configured: it takes no new Pods.",
+        # It takes a while until the Node says so; its Pods do at once.
+        signs=(Sign((*NODE_READY, RUNS), asked_on, every=False),),
+        breaks=(*NODE_READY, RUNS),
+        proofs=(
+            Proof(of_node(Look.CONDITIONS), mentions(UNINITIALIZED)),
+            warned(UNINITIALIZED),
+            Proof(of_node(Look.PLUGINS), no_plugin_configured),
+        ),
+        unsigned=True,
+        next="on {node}: ls /etc/cni/net.d; the Pod of the network plugin there writes "
+        "it: its log",
+        link=THREADS + "flannel-io/flannel/issues/728",
+    ),
+    Cause(
+        id="ipam-range-exhausted",
+        layer="IPAM",
+        scope=Scope.NODE,
+        says="{node} has no addresses left for new Pods.",
+        signs=NOT_RUNNING,
+        breaks=(RUNS,),
+        proofs=(warned("(?i)no IP addresses available|no available ip"),),
+        unsigned=True,
+        next="on {node}: ls /var/lib/cni/networks/*: are there more files than Pods? "
+        "Those of Pods that are gone leaked",
+        link=THREADS + "rancher/rancher/issues/14504",
+    ),
+    Cause(
+        id="cni-binary-missing",
+        layer="CNI",
+        scope=Scope.NODE,
+        says="{node} lacks a network plugin that its configuration names.",
+        signs=NOT_RUNNING,
+        breaks=(RUNS,),
+        proofs=(warned("(?i)failed to find plugin"),),
+        unsigned=True,
+        next="on {node}: ls /opt/cni/bin",
+        link=THREADS + "rancher/rke2/issues/7981",
+    ),
+    Cause(
+        id="cni-version-mismatch",
+        layer="CNI",
+        scope=Scope.NODE,
+        says="The network plugin of {node} does not know the version of its own "
+        "configuration.",
+        signs=NOT_RUNNING,
+        breaks=(RUNS,),
+        proofs=(warned("incompatible CNI versions"),),
+        unsigned=True,
+        next="on {node}: cniVersion in /etc/cni/net.d; CNI_COMMAND=VERSION "
+        "/opt/cni/bin/bridge </dev/null",
+        link=THREADS + "containerd/containerd/issues/6876",
+    ),
+    Cause(
+        id="cni-bridge-address-mismatch",
+        layer="CNI",
+        scope=Scope.NODE,
+        says="The bridge of {node} has an address of another range than its Pods.",
+        signs=NOT_RUNNING,
+        breaks=(RUNS,),
+        proofs=(warned("already has an IP address different from"),),
+        unsigned=True,
+        next="on {node}: ip addr show cni0; remove it, and it is made anew",
+        link=THREADS + "containernetworking/cni/issues/306",
+    ),
+)

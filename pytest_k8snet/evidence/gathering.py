@@ -1,0 +1,227 @@
+"""Asks everything at once, and takes what comes in time."""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pytest_k8snet import manifests
+from pytest_k8snet.cluster.discover import pod_addresses
+from pytest_k8snet.cluster.errors import ApiError, ClusterError
+from pytest_k8snet.diagnose import PRIVILEGED, Answer, Look, Question
+from pytest_k8snet.evidence import filters, objects
+from pytest_k8snet.evidence.inspectors import Inspectors
+from pytest_k8snet.model import Actor, Outcome, Role
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from pytest_k8snet.cluster.api import Api
+    from pytest_k8snet.cluster.channel import Channel
+    from pytest_k8snet.manifests import LabSpec
+    from pytest_k8snet.model import ClusterFacts, Scene
+
+WORKERS = 16
+MARGIN = 0.5
+"""Seconds at the end of the time that are left to take what came."""
+
+INSPECTED = PRIVILEGED | {Look.SETTINGS}
+"""What an inspector tells, where there is one."""
+
+MOST_INSPECTED = 8
+"""Privileged Pods, at most: where more Nodes are suspect, none of them is special."""
+
+TRACE_SECONDS = 1.5
+LOOK_SECONDS = 5.0
+PROXY_HEALTH = {"op": "http", "port": 10256, "path": "/healthz", "timeout": 2.0}
+DNS_PODS = "/api/v1/namespaces/kube-system/pods"
+COREFILE = "/api/v1/namespaces/kube-system/configmaps/coredns"
+NEEDS_INSPECTOR = "only --k8snet-inspect-nodes lets us see that"
+
+Values = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Where evidence comes from.
+
+    Attributes:
+        api: the client.
+        facts: what discovery found.
+        spec: what all objects of the run have in common.
+        scene: gives what names stand for.
+        channels: the agents' control streams, by actor.
+
+    """
+
+    api: Api
+    facts: ClusterFacts
+    spec: LabSpec
+    scene: Callable[[], Scene]
+    channels: Mapping[Actor, Channel]
+
+
+def gather(
+    questions: Iterable[Question], sources: Sources, *, inspect: bool, seconds: float
+) -> dict[Question, Answer]:
+    """Answer what can be answered within some seconds; say of the rest why not.
+
+    Args:
+        questions: what to look at.
+        sources: where.
+        inspect: whether to make a privileged Pod on each Node of privileged questions.
+        seconds: for all of it.
+
+    """
+    asked = list(questions)
+    end = time.monotonic() + seconds - MARGIN
+    suspect = dict.fromkeys(q.node for q in asked if q.look in INSPECTED)
+    nodes = list(suspect)[:MOST_INSPECTED] if inspect else []
+    late = Answer(problem=f"not within {seconds:g} s")
+    pool = ThreadPoolExecutor(WORKERS, thread_name_prefix="k8snet evidence")
+    inspectors = Inspectors(sources.api, sources.spec, nodes)
+    try:
+        inspectors.create()
+        answers = {
+            question: pool.submit(_answer, question, sources, inspectors, end)
+            for question in asked
+        }
+        wait(answers.values(), max(0.0, end - time.monotonic()))
+        return {q: a.result() if a.done() else late for q, a in answers.items()}
+    finally:
+        inspectors.remove()
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _answer(
+    question: Question, sources: Sources, inspectors: Inspectors, end: float
+) -> Answer:
+    try:
+        if question.look in OF_API:
+            return Answer(OF_API[question.look](question, sources))
+        if question.look is Look.SETTINGS and inspectors.on(question.node):
+            return Answer(inspectors.settings(question.node, end))
+        actor = Actor(AGENTS.get(question.look, Role.HOST), question.node)
+        channel = sources.channels.get(actor)
+        if question.look in PRIVILEGED or (channel is None and actor.role is Role.HOST):
+            channel = inspectors.channel(question.node, end)
+        if channel is None:
+            need = NEEDS_INSPECTOR if question.look in PRIVILEGED else ""
+            return Answer(problem=need or f"{actor} does not run")
+        return Answer(OF_AGENTS[question.look](question, channel, sources.facts))
+    except ClusterError as error:
+        return Answer(problem=str(error))
+    except Exception as error:  # noqa: BLE001 - a bug must not hide the results
+        return Answer(problem=f"internal error: {error!r}")
+
+
+# -------------------------------------------------------------------------- from agents
+
+
+def _ask(channel: Channel, request: Mapping[str, Any]) -> Mapping[str, Any]:
+    return channel.submit([request])[0].result()
+
+
+def _told(channel: Channel, request: Mapping[str, Any]) -> Values:
+    reply = _ask(channel, request)
+    if reply["outcome"] != Outcome.ANSWERED:
+        raise ClusterError(f"{reply['outcome']}: {reply.get('detail', '')}")
+    return tuple(reply["values"])
+
+
+def _look(question: Question, channel: Channel, facts: ClusterFacts) -> Values:
+    del facts
+    request = {"op": "look", "what": str(question.look), "timeout": LOOK_SECONDS}
+    return _told(channel, request | {"address": question.thing})
+
+
+def _trace(question: Question, channel: Channel, facts: ClusterFacts) -> Values:
+    del facts
+    request = {"op": "trace", "address": question.thing, "timeout": TRACE_SECONDS}
+    return _told(channel, request)
+
+
+def _health(question: Question, channel: Channel, facts: ClusterFacts) -> Values:
+    (address, *_) = facts.node(question.node).addresses
+    reply = _ask(channel, PROXY_HEALTH | {"address": address})
+    outcome = Outcome(reply["outcome"])
+    if outcome is Outcome.NOT_PROBED:
+        raise ClusterError(f"{outcome}: {reply.get('detail', '')}")
+    return tuple(reply["values"]) or (str(outcome),)
+
+
+AGENTS = {Look.TRACE: Role.CLIENT}
+"""Who looks, where it is not the host-network Pod, or the inspector."""
+
+OF_AGENTS: Mapping[Look, Callable[[Question, Channel, ClusterFacts], Values]] = {
+    Look.SETTINGS: _look,
+    Look.LINKS: _look,
+    Look.ROUTE: _look,
+    Look.HEALTH: _health,
+    Look.TRACE: _trace,
+    Look.RULES: lambda *asked: filters.rules(_look(*asked)),
+    Look.PLUGINS: _look,
+}
+
+
+# ---------------------------------------------------------------------- from the API
+
+
+def _node(question: Question, sources: Sources) -> dict[str, Any]:
+    # Listed, because that is all that the run may do with Nodes.
+    name = f"metadata.name={question.node}"
+    found = sources.api.list("/api/v1/nodes", fieldSelector=name)
+    if not found:
+        raise ClusterError(f"there is no Node {question.node}")
+    return found[0]
+
+
+def _events(question: Question, sources: Sources) -> Values:
+    names = sorted(sources.scene().namespaces.values())
+    found = [
+        event
+        for name in names
+        for event in sources.api.list(
+            f"/api/v1/namespaces/{name}/events", fieldSelector="type=Warning"
+        )
+    ]
+    return objects.events(found, question.node)
+
+
+def _service(question: Question, sources: Sources) -> Values:
+    selector = f"{manifests.RUN}={sources.spec.run}"
+    ours = ("/api/v1/services", "/api/v1/pods")
+    services, pods = (sources.api.list(p, labelSelector=selector) for p in ours)
+    namespaces = {one["metadata"]["namespace"] for one in services}
+    slices = [
+        one
+        for name in sorted(namespaces)
+        for one in sources.api.list(
+            f"/apis/discovery.k8s.io/v1/namespaces/{name}/endpointslices"
+        )
+    ]
+    return objects.service(question.thing, services, slices, pods)
+
+
+def _forward(question: Question, sources: Sources) -> Values:
+    del question
+    config = sources.api.get(COREFILE)
+    logs = []
+    with suppress(ApiError):  # Without permission it is only less to say.
+        for pod in sources.api.list(DNS_PODS, labelSelector="k8s-app=kube-dns"):
+            path = f"{DNS_PODS}/{pod['metadata']['name']}/log"
+            logs.append(sources.api.text(path, tailLines=20, sinceSeconds=120))
+    return objects.forward(config.get("data", {}).get("Corefile", ""), "\n".join(logs))
+
+
+OF_API: Mapping[Look, Callable[[Question, Sources], Values]] = {
+    Look.CONDITIONS: lambda q, s: objects.conditions(_node(q, s)),
+    Look.TUNNEL: lambda q, s: objects.tunnel(_node(q, s)),
+    Look.EVENTS: _events,
+    Look.RANGES: lambda _, s: objects.ranges(s.facts, pod_addresses(s.api)),
+    Look.SERVICE: _service,
+    Look.FORWARD: _forward,
+}

@@ -1,0 +1,146 @@
+"""The privileged Pods that look at suspect Nodes, each for a few seconds."""
+
+from __future__ import annotations
+
+import threading
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from pytest_k8snet import manifests
+from pytest_k8snet.cluster import apply
+from pytest_k8snet.cluster.channel import Channel, exec_channel
+from pytest_k8snet.cluster.errors import ClusterError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pytest_k8snet.cluster.api import Api
+    from pytest_k8snet.manifests import LabSpec
+
+OPEN_SECONDS = 5.0
+Told = TypeVar("Told")
+
+
+class Inspectors:
+    """One Pod on each of some Nodes, in a namespace of their own; none for none.
+
+    Args:
+        api: the client.
+        spec: the run's.
+        nodes: their names.
+
+    """
+
+    def __init__(self, api: Api, spec: LabSpec, nodes: Sequence[str]) -> None:
+        self._api = api
+        self._spec = spec
+        self._nodes = {
+            manifests.inspector_name(n): node for n, node in enumerate(nodes)
+        }
+        self._namespace = spec.namespace(manifests.INSPECT)
+        self._channels: dict[str, Future[Channel]] = {node: Future() for node in nodes}
+        self._settings: dict[str, Future[tuple[str, ...]]]
+        self._settings = {node: Future() for node in nodes}
+        self._over = threading.Event()
+
+    def create(self) -> None:
+        """Begin to make them; who asks for what they tell learns what goes wrong."""
+        if self._nodes:
+            work = threading.Thread(target=self._work, name="k8snet inspect")
+            work.daemon = True
+            work.start()
+
+    def on(self, node: str) -> bool:
+        """Whether there is to be one on a Node."""
+        return node in self._channels
+
+    def channel(self, node: str, end: float) -> Channel | None:
+        """Wait for the agent on a Node until END; None where there is to be none.
+
+        Raises ClusterError when it does not come.
+        """
+        return _awaited(self._channels[node], end) if self.on(node) else None
+
+    def settings(self, node: str, end: float) -> tuple[str, ...]:
+        """Wait for what the first container on a Node tells, even without a stream.
+
+        Raises ClusterError when it does not come.
+        """
+        return _awaited(self._settings[node], end)
+
+    def remove(self) -> None:
+        """Remove what there is of them; the namespace goes on its own."""
+        self._over.set()
+        for one in self._channels.values():
+            if one.done() and not one.exception():
+                one.result().close()
+        if self._nodes:
+            apply.remove(self._api, [self._namespace])
+
+    def _work(self) -> None:
+        try:
+            self._lay_out()
+            places = [(self._namespace, name) for name in self._nodes]
+            settling = apply.pods_as_they_settle(
+                self._api, self._spec.run, places, apply.is_ready, OPEN_SECONDS
+            )
+            with ThreadPoolExecutor(len(places)) as pool:
+                for pod, (_, name), problem in settling:
+                    node = self._nodes[name]
+                    if pod is None:
+                        self._fail(node, ClusterError(f"no inspector: {problem}"))
+                    else:
+                        self._settings[node].set_result(told(pod))
+                        pool.submit(self._open, node, name)
+        except ClusterError as error:
+            for node in self._channels:
+                self._fail(node, error)
+
+    def _fail(self, node: str, error: ClusterError) -> None:
+        for one in (self._channels[node], self._settings[node]):
+            if not one.done():
+                one.set_exception(error)
+
+    def _open(self, node: str, name: str) -> None:
+        try:
+            channel = exec_channel(
+                self._api,
+                self._namespace,
+                name,
+                "main",
+                manifests.CONTROL,
+                timeout=OPEN_SECONDS,
+            )
+        except ClusterError as error:
+            self._fail(node, error)
+        else:
+            self._channels[node].set_result(channel)
+            if self._over.is_set():
+                channel.close()
+
+    def _lay_out(self) -> None:
+        space = manifests.namespace(self._spec, manifests.INSPECT)
+        apply.create_all(self._api, [("", space)])
+        base = (manifests.service_account, manifests.agent_config_map)
+        inside = [make(self._spec) for make in base]
+        apply.create_all(self._api, [(self._namespace, item) for item in inside])
+        pods = [
+            manifests.inspector(self._spec, name, node)
+            for name, node in self._nodes.items()
+        ]
+        apply.create_all(self._api, [(self._namespace, pod) for pod in pods])
+
+
+def told(pod: dict[str, Any]) -> tuple[str, ...]:
+    """Read what the first container of an inspector left behind."""
+    statuses = pod.get("status", {}).get("initContainerStatuses") or [{}]
+    message = statuses[0].get("state", {}).get("terminated", {}).get("message", "")
+    return tuple(str(message).split())
+
+
+def _awaited(one: Future[Told], end: float) -> Told:
+    try:
+        return one.result(max(0.0, end - time.monotonic()))
+    except TimeoutError:
+        raise ClusterError("no inspector runs there in time") from None
