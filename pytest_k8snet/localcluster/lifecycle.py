@@ -97,12 +97,12 @@ def prepare(
 
     With a file that includes what only its cluster needs.
     """
-    from . import addons, config, netns  # noqa: PLC0415 - see above
+    from . import config, netns  # noqa: PLC0415 - see above
 
     told = progress or Silent()
-    chosen = addons.all_of(config.load(file)) if file else []
+    spec = config.load(file) if file else None
     with _alive(told):
-        netns.prepare(told, chosen, install_packages=install_packages)
+        netns.prepare(told, spec, install_packages=install_packages)
 
 
 def incomplete() -> list[str]:

@@ -15,7 +15,7 @@ from .errors import CommandError, UnknownClusterError
 
 if TYPE_CHECKING:
     import subprocess
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from .state import ClusterRecord, NodeRecord
 
@@ -52,21 +52,38 @@ class Node:
         path.write_text(text)
         return f"{INSIDE}/{file}"
 
-    def boot(self, kubernetes: Path, etcd: Path, cni: Path, search: str) -> None:
-        """Make the Node's namespaces and mounts, and start its first process."""
+    def install(self, version: str) -> None:
+        """Choose the Kubernetes version of what is started on the Node from now on."""
+        self.write("version", version)
+
+    @property
+    def programs(self) -> str:
+        """Where the Node has the kubelet and kube-proxy that are installed there."""
+        return f"{INSIDE}/bin/{(self.folder / 'version').read_text()}"
+
+    def boot(self, programs: Mapping[str, Path], cni: Path, resolv: str) -> None:
+        """Make the Node's namespaces and mounts, and start its first process.
+
+        Args:
+            programs: folders of programs that the Node has below /mnt/bin, by name.
+            cni: the folder of its network plugins.
+            resolv: its resolv.conf.
+
+        """
         plugins = self.folder / "opt/cni/bin"
         plugins.mkdir(parents=True, exist_ok=True)
         for plugin in cni.iterdir():
             # A copy: whoever installs a plugin of the same name on the Node
             # overwrites this one, and must not overwrite the cache.
             shutil.copy2(plugin, plugins)
-        self.write("resolv.conf", search)
+        self.write("resolv.conf", resolv)
         (self.folder / "ready").unlink(missing_ok=True)
         cgroups.make(self.cluster.name, self.name)
         tree = cgroups.hierarchies()
         mounts = [] if tree.unified else [str(mount) for mount in tree.mounts]
         init = ["bash", str(INIT), str(self.folder), self.name]
-        init += [str(kubernetes), str(etcd), *mounts]
+        init += [*(f"{name}={folder}" for name, folder in programs.items())]
+        init += ["--", *mounts]
         namespaces = ["--mount", "--uts", "--ipc", "--pid", "--fork"]
         netns = f"--net=/run/netns/{self.cluster.netns(self.record.short)}"
         outer = self._start(
