@@ -73,10 +73,7 @@ class Birth:
             config = made.result()
             self.progress.stage("control plane")
             server = control_plane.start_api_server(self.first, self.spec)
-            started = [
-                pool.submit(containerd.start, node, self.materials.containerd)
-                for node in self.nodes
-            ]
+            started = [pool.submit(containerd.start, node) for node in self.nodes]
             api = self._api(server)
             control_plane.start_controllers(self.first, self.spec)
             for each in started:
@@ -117,6 +114,7 @@ class Birth:
             programs[version] = binaries[NODE_VERSIONS[version].name]
         node.install(self.spec.node_version)
         node.boot(programs, binaries["cni"], resolv)
+        containerd.configure(node, self.materials.containerd)
 
     def _api(self, server: int) -> Api:
         api = Api(self.record.server, self.record.folder / "pki")

@@ -136,6 +136,13 @@ def processes(cluster: str, node: str = "") -> set[int]:
     return found - {0}
 
 
+def own_processes(cluster: str, node: str) -> set[int]:
+    """Return the processes of a Node itself: those that are in no container."""
+    leaf = "init" if hierarchies().unified else ""
+    groups = [group / leaf / "cgroup.procs" for group in folders(cluster, node)]
+    return set.intersection(*(set(map(int, g.read_text().split())) for g in groups))
+
+
 def _walk(top: Path) -> Iterator[Path]:
     for folder, _, _ in os.walk(top, topdown=False):
         yield Path(folder)

@@ -5,23 +5,27 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
+import signal
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from . import cgroups
 from .commands import PATH, run, wait_for
-from .errors import CommandError, UnknownClusterError
+from .errors import CommandError, TimedOutError, UnknownClusterError
 
 if TYPE_CHECKING:
     import subprocess
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from .state import ClusterRecord, NodeRecord
 
 INIT = Path(__file__).with_name("node-init.sh")
 # Where a Node sees its own state folder.
 INSIDE = "/mnt"
+# What has not ended by then is killed.
+END_SECONDS = 10
 
 
 @dataclass(frozen=True)
@@ -57,9 +61,14 @@ class Node:
         self.write("version", version)
 
     @property
+    def version(self) -> str:
+        """The Kubernetes version that is installed on the Node."""
+        return (self.folder / "version").read_text()
+
+    @property
     def programs(self) -> str:
-        """Where the Node has the kubelet and kube-proxy that are installed there."""
-        return f"{INSIDE}/bin/{(self.folder / 'version').read_text()}"
+        """Where the Node has the programs of that version."""
+        return f"{INSIDE}/bin/{self.version}"
 
     def boot(self, programs: Mapping[str, Path], cni: Path, resolv: str) -> None:
         """Make the Node's namespaces and mounts, and start its first process.
@@ -106,6 +115,33 @@ class Node:
         first = Path(f"/proc/{outer}/task/{outer}/children").read_text().split()[0]
         self.write("pid", first)
 
+    def processes(self, program: str) -> dict[int, str]:
+        """Return the Node's own processes that run a program, each with its path."""
+        found = {}
+        for pid in cgroups.own_processes(self.cluster.name, self.name):
+            with suppress(OSError):
+                argv = Path(f"/proc/{pid}/cmdline").read_bytes()
+                path = argv.partition(b"\0")[0].decode(errors="replace")
+                # The short name of a process is cut after 15 letters.
+                if path.rpartition("/")[2] == program:
+                    found[pid] = path
+        return found
+
+    def stop(self, program: str) -> None:
+        """End a program, and wait until it has let go of all that it held."""
+        found = self.processes(program)
+
+        def gone() -> bool:
+            return not any(Path(f"/proc/{pid}").exists() for pid in found)
+
+        _send(signal.SIGTERM, found)
+        what = f"the end of {program} on {self.name}"
+        try:
+            wait_for(what, gone, timeout=END_SECONDS, every=0.01)
+        except TimedOutError:
+            _send(signal.SIGKILL, found)
+            wait_for(what, gone, timeout=END_SECONDS)
+
     def pid(self) -> int:
         """Return the Node's first process, as this machine numbers it."""
         try:
@@ -148,6 +184,12 @@ class Node:
 def nodes(cluster: ClusterRecord) -> list[Node]:
     """Return a cluster's Nodes, the control plane first."""
     return [Node(cluster, record) for record in cluster.nodes]
+
+
+def _send(number: int, pids: Iterable[int]) -> None:
+    for pid in pids:
+        with suppress(ProcessLookupError):
+            os.kill(pid, number)
 
 
 def _environment() -> list[str]:
