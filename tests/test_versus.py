@@ -54,7 +54,17 @@ def test_what_was_tested_is_told() -> None:
 
     assert about["Pods' MTU"] == ("1500", "not asked")
     assert about["kubelets"] == ("v1.36.1 x 3", "v1.36.1 x 3")
-    assert about["features"][0].startswith("DualStack ")
+
+
+def test_features_are_told_one_by_one() -> None:
+    run = real("healthy")
+    less = run.report.environment.model_copy(update={"features": ["DualStack"]})
+    other = replace(run, report=run.report.model_copy(update={"environment": less}))
+
+    told = rows("Features", one=other, two=run)
+
+    assert told["DualStack"] == ("yes", "yes")
+    assert told["HealthCheckNodePort"] == ("-", "yes")
 
 
 def test_the_fastest_answers_are_compared_and_marked_beyond_noise() -> None:

@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 MOST_CHANGES = 100
 MOST_NAMED = 8
 WIDTH = 88
-NOT_ASKED = "-"
+NOTHING = "-"
 EXPLAIN = "k8snet explain RULE says what a rule demands."
 ALL_AT_ONCE = (
     "A run asks everything at once, so that most answers wait for the machine, and "
@@ -79,6 +79,7 @@ def sections(runs: Runs) -> list[Section]:
     names = tuple(runs)
     made = [
         Section("Runs", ("", *names), tuple(_about(runs))),
+        Section("Features", ("feature", *names), tuple(_features(runs))),
         Section("Areas", ("area", *names), tuple(_areas(runs))),
         Section("Rules that differ", ("rule", *names), tuple(_rules(runs)), EXPLAIN),
         Section("What does not pass", (), tuple((one,) for one in _reasons(runs))),
@@ -113,7 +114,6 @@ def _about(runs: Runs) -> Iterator[tuple[str, ...]]:
         "network plugin": lambda r: r.report.environment.network_plugin,
         "service proxy": lambda r: r.report.environment.service_proxy,
         "IP families": lambda r: " ".join(r.report.environment.families),
-        "features": lambda r: " ".join(r.report.environment.features) or "none",
         "Pods' MTU": _mtu,
         "Nodes": lambda r: str(len(r.report.environment.nodes)),
         "kubelets": lambda r: kubelets(r.report.environment),
@@ -122,6 +122,12 @@ def _about(runs: Runs) -> Iterator[tuple[str, ...]]:
     }
     for what, say in facts.items():
         yield what, *(say(run) for run in runs.values())
+
+
+def _features(runs: Runs) -> Iterator[tuple[str, ...]]:
+    found = [run.report.environment.features for run in runs.values()]
+    for feature in sorted({name for one in found for name in one}):
+        yield feature, *("yes" if feature in one else NOTHING for one in found)
 
 
 def _mtu(recording: Recording) -> str:
@@ -155,7 +161,7 @@ def _counted(results: Sequence[Result]) -> str:
     order = (Word.FAIL, Word.INCONCLUSIVE, Word.KNOWN_DEVIATION, Word.PASS)
     words = [f"{counted.words[w]} {w}" for w in order if counted.words[w]]
     if not words:
-        return str(Word.NOT_APPLICABLE) if results else NOT_ASKED
+        return str(Word.NOT_APPLICABLE) if results else NOTHING
     return ", ".join(words)
 
 
@@ -208,7 +214,7 @@ def _times(
             *(
                 f"{took(of(one[what]))} {word.get(what, '')}".rstrip()
                 if what in one
-                else NOT_ASKED
+                else NOTHING
                 for one, word in found
             ),
         )
