@@ -224,9 +224,11 @@ def _upgrade(commands: Subparsers) -> None:
 def _run_upgrade(options: argparse.Namespace) -> int:
     start = time.monotonic()
     version, changed = localcluster.upgrade(options.name, progress=for_terminal())
-    said = f"{len(changed)} Nodes were upgraded to" if changed else "all Nodes run"
-    after = f"in {time.monotonic() - start:.1f} s" if changed else "already"
-    print(f'Cluster "{options.name}": {said} {version} {after}.')
+    said = f"all Nodes run {version} already"
+    if changed:
+        took = time.monotonic() - start
+        said = f"{version} runs on {', '.join(changed)} after {took:.1f} s"
+    print(f'Cluster "{options.name}": {said}.')
     return 0
 
 

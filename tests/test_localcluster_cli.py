@@ -137,7 +137,7 @@ def test_a_cluster_whose_nodes_cannot_be_looked_at_is_listed_without_versions(
 @pytest.mark.parametrize(
     ("changed", "said"),
     [
-        (["ci-a", "ci-b"], 'Cluster "ci": 2 Nodes were upgraded to v1.36.1 in 0.'),
+        (["ci-a", "ci-b"], 'Cluster "ci": v1.36.1 runs on ci-a, ci-b after 0.'),
         ([], 'Cluster "ci": all Nodes run v1.36.1 already.'),
     ],
 )

@@ -118,7 +118,7 @@ class Rolling:
             self._wait(node, "kube-proxy", lambda: self._programmed(node))
 
     def _wait(self, node: Node, component: str, works: Callable[[], bool]) -> None:
-        self.progress.detail(f"{component} is started")
+        self.progress.detail(f"waiting for its {component}")
         wait_for(
             f"readiness of {component} on {node.name}",
             works,
