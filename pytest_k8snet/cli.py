@@ -96,10 +96,10 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def _cluster(commands: Subparsers) -> None:
-    summary = "make, list, inspect and remove local clusters"
+    summary = "make, list, inspect, change and remove local clusters"
     parser = commands.add_parser("cluster", help=summary, description=summary)
     below = parser.add_subparsers(metavar="COMMAND", required=True)
-    for add in (_up, _down, _list, _status, _logs, _shell, _build, _kubeconfig):
+    for add in CLUSTER_SUBCOMMANDS:
         add(below)
 
 
@@ -208,6 +208,61 @@ def _run_down(options: argparse.Namespace) -> int:
     return 0
 
 
+def _upgrade(commands: Subparsers) -> None:
+    parser = _command(
+        commands,
+        "upgrade",
+        _run_upgrade,
+        "bring a netns cluster's Nodes to the version of its control plane",
+        "One by one, as administrators do without draining: kubelet and kube-proxy are "
+        "stopped, replaced and started, and the next Node has to wait until this one "
+        "is ready. What was interrupted is finished by the same command. A cluster "
+        "file can ask for older Nodes: clusters/upgrade.yaml does.",
+    )
+    parser.add_argument("name", metavar="NAME")
+
+
+def _run_upgrade(options: argparse.Namespace) -> int:
+    start = time.monotonic()
+    version, changed = localcluster.upgrade(options.name, progress=for_terminal())
+    said = f"all Nodes run {version} already"
+    if changed:
+        took = time.monotonic() - start
+        said = f"{version} runs on {', '.join(changed)} after {took:.1f} s"
+    print(f'Cluster "{options.name}": {said}.')
+    return 0
+
+
+def _restart(commands: Subparsers) -> None:
+    parser = _command(
+        commands,
+        "restart",
+        _run_restart,
+        "restart a component on a netns cluster's Nodes, one by one",
+        "The next Node has to wait until this one is ready.",
+    )
+    parser.add_argument("name", metavar="NAME")
+    parser.add_argument(
+        "component",
+        metavar="COMPONENT",
+        choices=COMPONENTS[:3],
+        help=f"one of {', '.join(COMPONENTS[:3])}",
+    )
+    parser.add_argument("--node", help="only there; full name, or without NAME-")
+
+
+def _run_restart(options: argparse.Namespace) -> int:
+    start = time.monotonic()
+    found = localcluster.restart(
+        options.name, options.component, node=options.node, progress=for_terminal()
+    )
+    print(
+        f'Cluster "{options.name}": {options.component} was restarted on '
+        f"{', '.join(found)} in {time.monotonic() - start:.1f} s."
+    )
+    return 0
+
+
 def _list(commands: Subparsers) -> None:
     _command(commands, "list", _run_list, "list the clusters of this machine")
 
@@ -220,9 +275,15 @@ def _run_list(options: argparse.Namespace) -> int:
             f"was killed; `k8snet cluster down {name}` removes it.",
             file=sys.stderr,
         )
-    rows = [("NAME", "PROVIDER", "NODES", "CONTEXT")]
+    rows = [("NAME", "PROVIDER", "NODES", "VERSION", "CONTEXT")]
     rows += [
-        (cluster.name, cluster.provider, str(len(cluster.nodes)), cluster.context)
+        (
+            cluster.name,
+            cluster.provider,
+            str(len(cluster.nodes)),
+            ",".join(localcluster.versions(cluster)) or "-",
+            cluster.context,
+        )
         for cluster in localcluster.clusters()
     ]
     if len(rows) == 1:
@@ -258,10 +319,11 @@ def _run_status(options: argparse.Namespace) -> int:
     print(f"API server  {'ready' if found.api_ready else 'does not answer'}\n")
     _print_table(
         [
-            ("NODE", "ADDRESSES", "RUNNING", "NOT RUNNING"),
+            ("NODE", "VERSION", "ADDRESSES", "RUNNING", "NOT RUNNING"),
             *(
                 (
                     node.name,
+                    node.version or "-",
                     ",".join(node.addresses) or "-",
                     ",".join(node.running) or "-",
                     ",".join(node.stopped) or "-",
@@ -364,6 +426,19 @@ def _run_kubeconfig(options: argparse.Namespace) -> int:
     print(localcluster.kubeconfig_text(options.name).rstrip())
     return 0
 
+
+CLUSTER_SUBCOMMANDS: tuple[Callable[[Subparsers], None], ...] = (
+    _up,
+    _down,
+    _list,
+    _status,
+    _upgrade,
+    _restart,
+    _logs,
+    _shell,
+    _build,
+    _kubeconfig,
+)
 
 # Adding a subcommand: write a function that adds its parser, and name it here.
 SUBCOMMANDS: tuple[Callable[[Subparsers], None], ...] = (

@@ -9,6 +9,8 @@ import pytest
 from pytest_k8snet.localcluster import BuildError, build
 from pytest_k8snet.localcluster.component import (
     COMPONENTS,
+    KUBERNETES_VERSION,
+    NODE_VERSIONS,
     Component,
     Edit,
     Source,
@@ -141,10 +143,18 @@ def test_too_full_a_disk_is_noticed_before_the_build(
 
 
 def test_every_component_is_pinned_and_complete() -> None:
-    for component in COMPONENTS:
+    for component in (*COMPONENTS, *NODE_VERSIONS.values()):
         assert (component.folder / "go.mod").is_file()
         pinned = (component.folder / "go.sum").is_file()
         assert pinned or "require" not in (component.folder / "go.mod").read_text()
+
+
+def test_what_calls_itself_a_version_is_built_from_it() -> None:
+    for version, component in NODE_VERSIONS.items():
+        pinned = (component.folder / "go.mod").read_text()
+        assert f"require k8s.io/kubernetes {version}\n" in pinned
+        assert f".gitVersion={version} " in component.ldflags
+    assert KUBERNETES_VERSION in NODE_VERSIONS
 
 
 EDITED = Component(

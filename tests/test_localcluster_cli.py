@@ -86,7 +86,10 @@ def test_an_error_is_one_line_with_its_notes_and_status_1(
 
 @pytest.mark.parametrize(
     "words",
-    ["", "cluster", "cluster up", "cluster up f --provider x", "cluster logs n what"],
+    [
+        *("", "cluster", "cluster up", "cluster up f --provider x"),
+        *("cluster logs n what", "cluster restart n etcd"),
+    ],
 )
 def test_wrong_usage_is_status_2(
     words: str, capsys: pytest.CaptureFixture[str]
@@ -117,10 +120,71 @@ def test_the_list_names_clusters_and_contexts(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr(localcluster, "clusters", lambda: [made(tmp_path)])
+    monkeypatch.setattr(localcluster, "versions", lambda _: ["v1.35.4", "v1.36.1"])
     assert cli.main(["cluster", "list"]) == 0
     assert capsys.readouterr().out == (
-        "NAME  PROVIDER  NODES  CONTEXT\nci    netns     1      k8snet-ci\n"
+        "NAME  PROVIDER  NODES  VERSION          CONTEXT\n"
+        "ci    netns     1      v1.35.4,v1.36.1  k8snet-ci\n"
     )
+
+
+def test_a_cluster_whose_nodes_cannot_be_looked_at_is_listed_without_versions(
+    tmp_path: Path,
+) -> None:
+    assert localcluster.versions(made(tmp_path)) == []
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        (["ci-a", "ci-b"], 'Cluster "ci": v1.36.1 runs on ci-a, ci-b after 0.'),
+        ([], 'Cluster "ci": all Nodes run v1.36.1 already.'),
+    ],
+)
+def test_upgrade_says_what_it_did(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    changed: list[str],
+    said: str,
+) -> None:
+    monkeypatch.setattr(localcluster, "upgrade", lambda *_, **__: ("v1.36.1", changed))
+
+    assert cli.main(["cluster", "upgrade", "ci"]) == 0
+
+    assert said in capsys.readouterr().out
+
+
+def test_restart_passes_on_what_it_was_told(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told: list[object] = []
+
+    def restart(*words: str, node: str | None, **_: Any) -> list[str]:
+        told.extend([*words, node])
+        return ["ci-worker"]
+
+    monkeypatch.setattr(localcluster, "restart", restart)
+
+    assert cli.main(["cluster", "restart", "ci", "kube-proxy", "--node", "worker"]) == 0
+
+    assert told == ["ci", "kube-proxy", "worker"]
+    assert "kube-proxy was restarted on ci-worker in 0." in capsys.readouterr().out
+
+
+def test_the_nodes_of_kind_are_never_changed(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    cluster = dataclasses.replace(made(tmp_path), provider="kind")
+    monkeypatch.setattr(
+        "pytest_k8snet.localcluster.lifecycle.clusters", lambda: [cluster]
+    )
+    for words in ("upgrade ci", "restart ci kubelet"):
+        assert cli.main(["cluster", *words.split()]) == 1
+        said = capsys.readouterr().err
+        assert said.startswith('k8snet: error: the cluster "ci" is kind\'s, whose')
+        assert said.count("\n") == 1
 
 
 @pytest.mark.parametrize("found", [True, False])
@@ -141,17 +205,23 @@ def test_status_tells_what_does_not_run_and_exits_1(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    node = localcluster.NodeStatus("ci-worker", ("10.0.0.1",), ("kubelet",), ("etcd",))
+    node = localcluster.NodeStatus(
+        "ci-worker", "v1.36.1", ("10.0.0.1",), ("kubelet",), ("etcd",)
+    )
     status = localcluster.Status(made(tmp_path), api_ready=True, nodes=(node,))
     monkeypatch.setattr(localcluster, "status", lambda _: status)
 
     assert cli.main(["cluster", "status", "ci"]) == 1
 
-    assert "ci-worker  10.0.0.1   kubelet  etcd" in capsys.readouterr().out
+    assert "ci-worker  v1.36.1  10.0.0.1   kubelet  etcd" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
-    "words", ["status x", "logs n --name x", "shell n --name x", "kubeconfig x"]
+    "words",
+    [
+        *("status x", "logs n --name x", "shell n --name x", "kubeconfig x"),
+        *("upgrade x", "restart x kubelet"),
+    ],
 )
 def test_an_unknown_cluster_is_an_error(
     words: str, capsys: pytest.CaptureFixture[str]

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import yaml
 
 from pytest_k8snet.localcluster import ClusterConfigError, config
+from pytest_k8snet.localcluster.cluster_file import NodeVersion
+from pytest_k8snet.localcluster.component import KUBERNETES_VERSION, NODE_VERSIONS
 from pytest_k8snet.model import Feature
 
 HEAD = "kind: Cluster\napiVersion: kind.x-k8s.io/v1alpha4\n"
@@ -114,6 +117,10 @@ def test_the_second_document_is_ours_and_kind_never_sees_it() -> None:
         (
             f"networking: {{disableDefaultCNI: true}}\n{EXTRAS}addons: [metallb]\n",
             "addons: metallb are Pods, but with networking.disableDefaultCNI",
+        ),
+        (
+            f"{EXTRAS}nodeVersion: 1.35\n",
+            "nodeVersion: Input should be '1.35' or '1.36', but it is 1.35",
         ),
         (f"{EXTRAS}---\nx: 1\n", "holds 3 documents, but should hold"),
         ("name: [\n", "my-cluster.yaml is not YAML"),
@@ -224,3 +231,20 @@ def test_flannels_backend_and_the_addons_are_read() -> None:
     assert (spec.cni, spec.flannel_backend) == ("flannel", "host-gw")
     assert spec.addons == ("traefik", "metallb")
     assert spec.features == (Feature.INGRESS,)
+
+
+def test_nodes_may_be_a_version_behind_the_control_plane() -> None:
+    written = {
+        minor: parse(f'{EXTRAS}nodeVersion: "{minor}"\n').node_version
+        for minor in get_args(NodeVersion)
+    }
+
+    assert parse("").node_version == KUBERNETES_VERSION
+    assert set(written.values()) == set(NODE_VERSIONS)
+    assert all(version.startswith(f"v{m}.") for m, version in written.items())
+
+
+def test_kind_refuses_a_version_that_it_takes_from_an_image() -> None:
+    config.require_kind(parse(""))
+    with pytest.raises(ClusterConfigError, match="nodeVersion: only netns can do"):
+        config.require_kind(parse(f'{EXTRAS}nodeVersion: "1.35"\n'))

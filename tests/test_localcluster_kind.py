@@ -57,6 +57,8 @@ case "$*" in
 *"/deployments/coredns")
   echo '{{"spec": {{"replicas": 2}}, "status": {{"readyReplicas": 2}}}}' ;;
 *" images ls "*) cat {folder}/images ;;
+"exec ci-worker2 cat /kind/version") echo v1.35.1 ;;
+*" cat /kind/version") echo v1.36.1 ;;
 *" apply "*) {apply} ;;
 esac
 exit {status}
@@ -352,3 +354,15 @@ def test_a_cluster_of_kind_whose_network_cannot_be_made_is_removed(
         localcluster.up(network.file, provider="kind")
 
     assert network.calls("delete") == ["delete cluster --name ci"]
+
+
+def test_the_version_of_a_node_is_that_of_its_image(machine: Machine) -> None:
+    machine.kind()
+    machine.engine("engine-a")
+    localcluster.up(machine.file, provider="kind")
+    (cluster,) = localcluster.clusters()
+
+    assert localcluster.versions(cluster) == ["v1.35.1", "v1.36.1"]
+    found = {node.name: node.version for node in localcluster.status("ci").nodes}
+    assert found["ci-worker2"] == "v1.35.1"
+    assert found["ci-control-plane"] == "v1.36.1"

@@ -14,7 +14,14 @@ from .errors import (
     UnknownClusterError,
     UnsupportedMachineError,
 )
-from .inspect import NodeStatus, Status, kubeconfig_text, logs_command, status
+from .inspect import (
+    NodeStatus,
+    Status,
+    kubeconfig_text,
+    logs_command,
+    status,
+    versions,
+)
 from .lifecycle import (
     clusters,
     down,
@@ -23,7 +30,9 @@ from .lifecycle import (
     node_command,
     prepare,
     require,
+    restart,
     up,
+    upgrade,
 )
 
 __all__ = [
@@ -50,6 +59,9 @@ __all__ = [
     "node_command",
     "prepare",
     "require",
+    "restart",
     "status",
     "up",
+    "upgrade",
+    "versions",
 ]

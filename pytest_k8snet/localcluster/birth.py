@@ -23,6 +23,7 @@ from . import (
 )
 from .api import Api
 from .commands import tail, wait_for
+from .component import KUBERNETES_VERSION, NODE_VERSIONS
 from .control_plane import Credentials, service_address
 from .errors import LocalClusterError
 from .node import Node, nodes
@@ -72,10 +73,7 @@ class Birth:
             config = made.result()
             self.progress.stage("control plane")
             server = control_plane.start_api_server(self.first, self.spec)
-            started = [
-                pool.submit(containerd.start, node, self.materials.containerd)
-                for node in self.nodes
-            ]
+            started = [pool.submit(containerd.start, node) for node in self.nodes]
             api = self._api(server)
             control_plane.start_controllers(self.first, self.spec)
             for each in started:
@@ -111,7 +109,12 @@ class Birth:
         binaries = self.materials.binaries
         search = " ".join(self.spec.dns_search)
         resolv = f"search {search}\n" if search else "# no upstream name server\n"
-        node.boot(binaries["kubernetes"], binaries["etcd"], binaries["cni"], resolv)
+        programs = {"etcd": binaries["etcd"]}
+        for version in (KUBERNETES_VERSION, self.spec.node_version):
+            programs[version] = binaries[NODE_VERSIONS[version].name]
+        node.install(self.spec.node_version)
+        node.boot(programs, binaries["cni"], resolv)
+        containerd.configure(node, self.materials.containerd)
 
     def _api(self, server: int) -> Api:
         api = Api(self.record.server, self.record.folder / "pki")

@@ -136,6 +136,18 @@ def processes(cluster: str, node: str = "") -> set[int]:
     return found - {0}
 
 
+def own_processes(cluster: str, node: str) -> set[int]:
+    """Return the processes of a Node itself: those that are in no container."""
+    leaf = "init" if hierarchies().unified else ""
+    groups = [group / leaf / "cgroup.procs" for group in folders(cluster, node)]
+    try:
+        found = [set(map(int, group.read_text().split())) for group in groups]
+    except OSError:
+        # There is no such Node any more.
+        return set()
+    return set.intersection(*found)
+
+
 def _walk(top: Path) -> Iterator[Path]:
     for folder, _, _ in os.walk(top, topdown=False):
         yield Path(folder)

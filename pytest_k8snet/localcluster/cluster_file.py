@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 ProxyMode = Literal["nftables", "iptables", "ipvs", "none"]
 Cni = Literal["bridge", "flannel", "cilium"]
 AddonName = Literal["metallb", "traefik"]
+NodeVersion = Literal["1.35", "1.36"]
 FlannelBackend = Literal["vxlan", "host-gw"]
 
 KIND_API, OUR_API = "kind.x-k8s.io/v1alpha4", "k8snet/v1alpha1"
@@ -71,6 +72,7 @@ class ClusterExtras(_Strict):
     flannel: FlannelOptions | None = None
     addons: list[AddonName] = Field(default_factory=list)
     features: list[Feature] = Field(default_factory=list)
+    nodeVersion: NodeVersion | None = None  # noqa: N815 - spelt as kind does
 
 
 _Model = TypeVar("_Model", bound=BaseModel)

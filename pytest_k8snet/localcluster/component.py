@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 from . import paths
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
 KUBERNETES_VERSION = "v1.36.1"
-_VERSION = "-X k8s.io/component-base/version"
-_KUBERNETES = "k8s.io/kubernetes/cmd"
+PREVIOUS_VERSION = "v1.35.4"
 _CNI = "github.com/containernetworking/plugins/plugins"
 
 
@@ -60,6 +60,18 @@ class Component:
         return self.home / self.name
 
 
+def _kubernetes(name: str, version: str, programs: Sequence[str]) -> Component:
+    """Return programs of Kubernetes that say of themselves which version they are."""
+    package = "-X k8s.io/component-base/version"
+    major, minor, _ = version.removeprefix("v").split(".")
+    return Component(
+        name,
+        tuple(f"k8s.io/kubernetes/cmd/{program}" for program in programs),
+        f"-s -w {package}.gitVersion={version} {package}.gitMajor={major} "
+        f"{package}.gitMinor={minor} {package}.gitTreeState=clean",
+    )
+
+
 CNI = Component(
     "cni",
     tuple(
@@ -72,25 +84,25 @@ CNI = Component(
         )
     ),
 )
+KUBERNETES = _kubernetes(
+    "kubernetes",
+    KUBERNETES_VERSION,
+    (
+        "kube-apiserver",
+        "kube-controller-manager",
+        "kube-proxy",
+        "kube-scheduler",
+        "kubelet",
+    ),
+)
+PREVIOUS = _kubernetes("kubernetes-1.35", PREVIOUS_VERSION, ("kube-proxy", "kubelet"))
+NODE_VERSIONS = {KUBERNETES_VERSION: KUBERNETES, PREVIOUS_VERSION: PREVIOUS}
+"""Where the kubelet and kube-proxy of each version come from that a Node can run."""
 COMPONENTS = (
     Component("pause", (".",)),
     CNI,
     Component("etcd", ("go.etcd.io/etcd/server/v3",)),
     Component("coredns", (".",)),
-    Component(
-        "kubernetes",
-        tuple(
-            f"{_KUBERNETES}/{program}"
-            for program in (
-                "kube-apiserver",
-                "kube-controller-manager",
-                "kube-proxy",
-                "kube-scheduler",
-                "kubelet",
-            )
-        ),
-        f"-s -w {_VERSION}.gitVersion={KUBERNETES_VERSION} {_VERSION}.gitMajor=1 "
-        f"{_VERSION}.gitMinor=36 {_VERSION}.gitTreeState=clean",
-    ),
+    KUBERNETES,
 )
 """What every netns cluster consists of."""

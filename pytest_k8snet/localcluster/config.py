@@ -25,6 +25,7 @@ from .cluster_file import (
     ProxyMode,
     validate,
 )
+from .component import KUBERNETES_VERSION, NODE_VERSIONS
 from .errors import ClusterConfigError
 
 if TYPE_CHECKING:
@@ -73,11 +74,14 @@ class ClusterSpec:
     flannel_backend: FlannelBackend
     addons: tuple[AddonName, ...]
     features: tuple[Feature, ...]
+    # Of the kubelets and kube-proxies; the control plane's is always the newest.
+    node_version: str
     dns_search: tuple[str, ...]
     feature_gates: dict[str, bool]
     runtime_config: dict[str, str]
-    # Fields that only kind can honour, and where they stand.
+    # Fields that only one provider can honour, and where they stand.
     kind_only: tuple[str, ...]
+    netns_only: tuple[str, ...]
     # The document for kind, as it was written.
     kind_document: str
 
@@ -119,10 +123,12 @@ def parse(text: str, file: Path, name: str | None = None) -> ClusterSpec:
         flannel_backend=(extras.flannel or FlannelOptions()).backend,
         addons=tuple(dict.fromkeys(extras.addons)),
         features=tuple(extras.features),
+        node_version=_node_version(extras),
         dns_search=tuple(kind.networking.dnsSearch or ()),
         feature_gates=kind.featureGates,
         runtime_config=kind.runtimeConfig,
         kind_only=_kind_only(kind),
+        netns_only=("nodeVersion",) if extras.nodeVersion else (),
         kind_document=_for_kind(kind_document, extras),
     )
 
@@ -161,6 +167,13 @@ def _cni(kind: KindCluster, extras: ClusterExtras, file: Path) -> Cni | None:
             "the API server through its Service; set it to nftables or iptables"
         )
     return extras.cni or (None if disabled else "bridge")
+
+
+def _node_version(extras: ClusterExtras) -> str:
+    """Complete a minor version to the one that we have of it."""
+    if extras.nodeVersion is None:
+        return KUBERNETES_VERSION
+    return next(v for v in NODE_VERSIONS if v.startswith(f"v{extras.nodeVersion}."))
 
 
 def _documents(text: str, file: Path) -> tuple[Any, Any]:
@@ -294,4 +307,13 @@ def require_netns(spec: ClusterSpec, most_nodes: int) -> None:
         raise ClusterConfigError(
             f"{place}nodes: {len(spec.nodes)} are more than the {most_nodes} that the "
             "netns provider has addresses for"
+        )
+
+
+def require_kind(spec: ClusterSpec) -> None:
+    """Raise when a file asks for what only netns can give."""
+    if spec.netns_only:
+        raise ClusterConfigError(
+            f"{spec.file}: {', '.join(spec.netns_only)}: only netns can do this; "
+            "choose the Nodes' image instead, or use --provider netns"
         )

@@ -17,12 +17,14 @@ from . import paths
 from .commands import environment, run, tail, wait_for
 from .errors import UnsupportedMachineError
 from .images import PAUSE_IMAGE
+from .node import INSIDE
 from .packages import find
 
 if TYPE_CHECKING:
     from .node import Node
     from .progress import Progress
 
+FILE = "containerd.toml"
 SOCKET = "/run/containerd/containerd.sock"
 BOOTED = "containerd successfully booted"
 # Everything else in the store is written once and may be shared between Nodes.
@@ -206,17 +208,22 @@ def _link(source: str, target: str) -> None:
         shutil.copy2(source, target, follow_symlinks=False)
 
 
-def start(node: Node, containerd: str) -> None:
+def configure(node: Node, containerd: str) -> None:
+    """Give a Node the configuration for that version of containerd."""
+    node.write(FILE, config(containerd))
+
+
+def start(node: Node) -> None:
     """Start containerd on a Node, and wait until it serves the kubelet.
 
     A kubelet that comes too early exits, and would not try again.
     """
-    file = node.write("containerd.toml", config(containerd))
-    node.start("containerd", ["containerd", "--config", file])
     log = node.logs / "containerd.log"
+    before = log.stat().st_size if log.exists() else 0
+    node.start("containerd", ["containerd", "--config", f"{INSIDE}/{FILE}"])
     wait_for(
         f"start of containerd on {node.name}",
-        lambda: BOOTED in log.read_text(errors="replace"),
+        lambda: BOOTED.encode() in log.read_bytes()[before:],
         timeout=60,
         hint=lambda: tail(log),
     )

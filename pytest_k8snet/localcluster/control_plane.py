@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_k8snet import pki
 
 from . import kubeconfig
+from .component import KUBERNETES_VERSION
 from .config import NODE_PREFIX
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from .node import Node
     from .state import ClusterRecord
 
-PROGRAMS = "/mnt/bin/kubernetes"
+PROGRAMS = f"/mnt/bin/{KUBERNETES_VERSION}"
 CERTS = "/mnt/k8s"
 # A controller-manager with the usual 20 requests a second is throttled by itself for
 # more than 4 s before the first Node gets its Pod CIDR.

@@ -10,7 +10,10 @@ from .errors import UnknownClusterError
 from .lifecycle import node_command, require
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from .cluster import Cluster
+    from .state import ClusterRecord
 
 EVERYWHERE = ("containerd", "kubelet", "kube-proxy")
 CONTROL_PLANE = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler")
@@ -18,9 +21,10 @@ CONTROL_PLANE = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-sche
 
 @dataclass(frozen=True)
 class NodeStatus:
-    """Which of its components a Node runs."""
+    """Which of its components a Node runs; the version is its kubelet's."""
 
     name: str
+    version: str
     addresses: tuple[str, ...]
     running: tuple[str, ...]
     stopped: tuple[str, ...]
@@ -45,31 +49,45 @@ def status(name: str | None) -> Status:
     if cluster.provider == "kind":
         from . import kind  # noqa: PLC0415 - only for its clusters
 
-        nodes = tuple(NodeStatus(node, (), (), ()) for node in cluster.nodes)
-        return Status(cluster, kind.api_ready(cluster), nodes)
-    from . import cgroups, netns, state  # noqa: PLC0415 - not with kind, nor off Linux
+        found = [NodeStatus(*node, (), (), ()) for node in kind.versions(cluster)]
+        return Status(cluster, kind.api_ready(cluster), tuple(found))
+    from . import netns, state  # noqa: PLC0415 - not with kind, nor off Linux
 
     record = state.load(cluster.name)
     assert record is not None
-    found = []
-    for node in record.nodes:
-        alive = {_program(pid) for pid in cgroups.processes(record.name, node.name)}
-        wanted = [*EVERYWHERE, *(CONTROL_PLANE if node.control_plane else ())]
+    return Status(cluster, netns.healthy(record), tuple(_node_states(record)))
+
+
+def _node_states(record: ClusterRecord) -> Iterator[NodeStatus]:
+    from .node import nodes  # noqa: PLC0415 - not with kind, nor off Linux
+
+    for node in nodes(record):
+        wanted = [*EVERYWHERE, *(CONTROL_PLANE if node.record.control_plane else ())]
         if not record.service_proxy:
             wanted.remove("kube-proxy")
-        running = tuple(part for part in wanted if part in alive)
-        stopped = tuple(part for part in wanted if part not in alive)
-        found.append(NodeStatus(node.name, node.addresses, running, stopped))
-    return Status(cluster, netns.healthy(record), tuple(found))
+        alive = {part: [*node.processes(part).values()] for part in wanted}
+        yield NodeStatus(
+            name=node.name,
+            # What was built for us lies in a folder of its version.
+            version="".join(Path(path).parent.name for path in alive["kubelet"][:1]),
+            addresses=node.record.addresses,
+            running=tuple(part for part in wanted if alive[part]),
+            stopped=tuple(part for part in wanted if not alive[part]),
+        )
 
 
-def _program(pid: int) -> str:
-    try:
-        argv = Path(f"/proc/{pid}/cmdline").read_bytes()
-    except OSError:
-        return ""
-    # Its whole path: the short name of a process is cut after 15 letters.
-    return argv.partition(b"\0")[0].decode(errors="replace").rpartition("/")[2]
+def versions(cluster: Cluster) -> list[str]:
+    """Return the versions that the cluster's kubelets have."""
+    if cluster.provider == "kind":
+        from . import kind  # noqa: PLC0415 - only for its clusters
+
+        found = {version for _, version in kind.versions(cluster)}
+    else:
+        from . import state  # noqa: PLC0415 - not with kind, nor off Linux
+
+        record = state.load(cluster.name)
+        found = {node.version for node in _node_states(record)} if record else set()
+    return sorted(found - {""})
 
 
 def logs_command(

@@ -132,6 +132,21 @@ def api_ready(cluster: Cluster) -> bool:
     return run(inside, check=False, timeout=20).returncode == 0
 
 
+def versions(cluster: Cluster) -> list[tuple[str, str]]:
+    """Return the Kubernetes version of each Node, as its image says; "" for none."""
+    program = engine()
+    asked = ["cat", "/kind/version"]
+    return [
+        (
+            node,
+            run([program, "exec", node, *asked], check=False).stdout.strip()
+            if program
+            else "",
+        )
+        for node in cluster.nodes
+    ]
+
+
 def kubeconfig_text(name: str) -> str:
     """Return a kubeconfig with only that cluster in it."""
     return run([_require(), "get", "kubeconfig", "--name", name]).stdout

@@ -15,6 +15,7 @@ from .build import Binaries, build_all
 from .cluster import PROBE_IMAGE
 from .commands import run, wait_for
 from .component import CNI
+from .config import require_kind
 from .errors import CommandError, UnsupportedMachineError
 from .manifests import DEPLOYMENTS
 
@@ -36,6 +37,7 @@ def up(
     spec: ClusterSpec, progress: Progress, *, kubeconfig: Path | None, retain: bool
 ) -> Cluster:
     """Make a cluster with kind, and with what the cluster file asks for beyond it."""
+    require_kind(spec)
     chosen = addons.all_of(spec)
     materials = _prepare(chosen, progress) if chosen else None
     made = kind.up(spec, progress, kubeconfig=kubeconfig, retain=retain)

@@ -87,6 +87,34 @@ def down(
     return found
 
 
+def upgrade(name: str, *, progress: Progress | None = None) -> tuple[str, list[str]]:
+    """Bring a cluster's Nodes to the version of its control plane, one by one.
+
+    Interrupted at any moment, it can be called again. Returns that version, and the
+    Nodes that were behind.
+    """
+    from . import rolling  # noqa: PLC0415 - see above
+
+    told = progress or Silent()
+    with _alive(told):
+        return rolling.Rolling(_netns_record(name), told).upgrade()
+
+
+def restart(
+    name: str,
+    component: str,
+    *,
+    node: str | None = None,
+    progress: Progress | None = None,
+) -> list[str]:
+    """Restart kubelets, kube-proxies or containerds one by one; return the Nodes."""
+    from . import rolling  # noqa: PLC0415 - see above
+
+    told = progress or Silent()
+    with _alive(told):
+        return rolling.Rolling(_netns_record(name), told).restart(component, node)
+
+
 def prepare(
     file: Path | None = None,
     *,
@@ -97,12 +125,12 @@ def prepare(
 
     With a file that includes what only its cluster needs.
     """
-    from . import addons, config, netns  # noqa: PLC0415 - see above
+    from . import config, netns  # noqa: PLC0415 - see above
 
     told = progress or Silent()
-    chosen = addons.all_of(config.load(file)) if file else []
+    spec = config.load(file) if file else None
     with _alive(told):
-        netns.prepare(told, chosen, install_packages=install_packages)
+        netns.prepare(told, spec, install_packages=install_packages)
 
 
 def incomplete() -> list[str]:
@@ -189,6 +217,20 @@ def require(name: str | None) -> Cluster:
         )
     names = ", ".join(cluster.name for cluster in found)
     raise LocalClusterError(f"several clusters run here ({names}): choose with --name")
+
+
+def _netns_record(name: str) -> ClusterRecord:
+    """Return the record of a cluster whose Nodes are ours to change."""
+    from . import state  # noqa: PLC0415 - see above
+
+    if require(name).provider == "kind":
+        raise LocalClusterError(
+            f'the cluster "{name}" is kind\'s, whose Nodes are never changed; make '
+            "another one with another image"
+        )
+    record = state.load(name)
+    assert record is not None
+    return record
 
 
 def _netns_cluster(record: ClusterRecord) -> Cluster:

@@ -9,30 +9,32 @@ from . import addons, containerd, fabric, kubeconfig, packages, state, sweep, sy
 from .api import Api
 from .birth import Birth, Materials
 from .build import build_all
-from .component import COMPONENTS
+from .component import COMPONENTS, NODE_VERSIONS
 from .config import ClusterSpec, require_netns
 from .errors import ClusterExistsError, LocalClusterError
 from .images import build_images
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from pathlib import Path
 
-    from .addons import Addon
     from .progress import Progress
 
 
 def prepare(
-    progress: Progress, chosen: Sequence[Addon] = (), *, install_packages: bool
+    progress: Progress, spec: ClusterSpec | None, *, install_packages: bool
 ) -> Materials:
-    """Build and collect all that a cluster with the chosen add-ons is made of."""
+    """Build and collect all that a cluster is made of; without a spec, that any is."""
+    chosen = addons.all_of(spec) if spec else []
+    wanted = [*COMPONENTS, *addons.components_of(chosen)]
+    if spec:
+        wanted.append(NODE_VERSIONS[spec.node_version])
     packages.require_machine()
     packages.require(
         (*packages.PROGRAMS, *addons.programs_of(chosen)),
         install=install_packages,
         say=progress.stage,
     )
-    binaries = build_all(progress, (*COMPONENTS, *addons.components_of(chosen)))
+    binaries = build_all(progress, tuple(dict.fromkeys(wanted)))
     images = build_images(binaries, progress, addons.images_of(chosen, binaries))
     store = containerd.image_store(images, progress)
     return Materials(binaries, containerd.version(), images, store)
@@ -51,8 +53,7 @@ def up(
     packages.require_machine()
     packages.require_families(spec.families)
     _refuse_existing(spec.name)
-    chosen = addons.all_of(spec)
-    materials = prepare(progress, chosen, install_packages=install_packages)
+    materials = prepare(progress, spec, install_packages=install_packages)
     try:
         record = _claim(spec, merge_into or kubeconfig.default_file())
         return Birth(spec, record, materials, progress).run()

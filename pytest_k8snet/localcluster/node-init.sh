@@ -1,21 +1,26 @@
 # The first process of a Node: gives the Node a view of the machine of its own, then
 # adopts and reaps what is orphaned (containerd's shims) until the Node is removed.
-# usage: node-init.sh STATE_FOLDER NODE_NAME KUBERNETES_BINARIES ETCD_BINARY CGROUP_MOUNT...
-# CGROUP_MOUNT is one version 1 hierarchy each; none means version 2.
+# usage: node-init.sh STATE_FOLDER NODE_NAME NAME=PROGRAMS... -- CGROUP_MOUNT...
+# PROGRAMS is a folder that the Node sees as /mnt/bin/NAME. CGROUP_MOUNT is one
+# version 1 hierarchy each; none means version 2.
 set -e
-state=$1 name=$2 kubernetes=$3 etcd=$4
-shift 4
+state=$1 name=$2
+shift 2
 
 hostname "$name"
 mount --make-rprivate /
 
 # First what lies below folders that are about to be hidden: /mnt is the Node's own
 # state folder from here on, with the programs that were built for it.
-mkdir -p "$state"/{bin/kubernetes,bin/etcd,etc,etc.work,opt,opt.work}
+mkdir -p "$state"/{bin,etc,etc.work,opt,opt.work}
 mkdir -p "$state"/var/{tmp,log,lib/kubelet,lib/containerd,lib/cni}
 mount --bind "$state" /mnt
-mount --bind "$kubernetes" /mnt/bin/kubernetes
-mount --bind "$etcd" /mnt/bin/etcd
+while [ "$1" != -- ]; do
+  mkdir -p "/mnt/bin/${1%%=*}"
+  mount --bind "${1#*=}" "/mnt/bin/${1%%=*}"
+  shift
+done
+shift
 
 mount -t proc proc /proc
 mount -t sysfs sysfs /sys

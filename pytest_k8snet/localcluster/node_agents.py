@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_k8snet import pki
 
 from . import containerd
-from .control_plane import PROGRAMS, service_address, write_kubeconfig
+from .control_plane import service_address, write_kubeconfig
 
 if TYPE_CHECKING:
     from .config import ClusterSpec
@@ -110,7 +110,7 @@ def proxy_config(spec: ClusterSpec) -> dict[str, Any]:
 
 def start_kubelet(node: Node) -> None:
     """Start a Node's kubelet; containerd must serve already."""
-    argv = [f"{PROGRAMS}/kubelet", "--config=/mnt/kubelet.yaml"]
+    argv = [f"{node.programs}/kubelet", "--config=/mnt/kubelet.yaml"]
     argv += ["--kubeconfig=/mnt/k8s/kubelet.conf", f"--hostname-override={node.name}"]
     argv += [f"--node-ip={','.join(node.record.addresses)}"]
     node.start("kubelet", [*argv, "--root-dir=/var/lib/kubelet"])
@@ -121,5 +121,5 @@ def start_proxy(node: Node) -> None:
 
     It is a process and no DaemonSet: a Pod could start only after the Node is Ready.
     """
-    program = f"{PROGRAMS}/kube-proxy"
+    program = f"{node.programs}/kube-proxy"
     node.start("kube-proxy", [program, "--config=/mnt/kube-proxy.yaml"])

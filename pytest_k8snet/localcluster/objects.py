@@ -170,6 +170,15 @@ def node_ready(node: Object) -> bool:
     )
 
 
+def node_heartbeat(node: Object) -> str:
+    """Return when the Node's kubelet last said whether it is ready."""
+    return next(
+        str(condition["lastHeartbeatTime"])
+        for condition in node["status"]["conditions"]
+        if condition["type"] == "Ready"
+    )
+
+
 def node_connected(node: Object) -> bool:
     """Say whether the network plugin itself calls a Node's network available."""
     return _conditions(node).get("NetworkUnavailable") == "False"

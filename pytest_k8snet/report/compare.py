@@ -8,7 +8,7 @@ from enum import StrEnum
 from statistics import median
 from typing import TYPE_CHECKING
 
-from pytest_k8snet.model import Kind, Outcome, Word
+from pytest_k8snet.model import Kind, Op, Outcome, Word
 from pytest_k8snet.report.packing import rounded
 from pytest_k8snet.report.recording import cells
 from pytest_k8snet.report.schema import (
@@ -39,12 +39,18 @@ LATER = 2.0
 LATER_BY = 3.0
 """Likewise for the time until a change shows: service proxies sync when they do."""
 
-THRESHOLD = (
+SLOWER_MEANS = (
     f"Answers count as slower or faster when the fastest of at least {FEWEST} "
-    f"differs by a factor above {SLOWER:g} and by more than "
-    f"{SLOWER_BY * 1000:g} ms; a change, when the median time until it shows differs "
-    f"by a factor above {LATER:g} and by more than {LATER_BY:g} s."
+    f"differs by a factor above {SLOWER:g} and by more than {SLOWER_BY * 1000:g} ms"
 )
+LATER_MEANS = (
+    "Changes count as slower or faster when the median time until they show differs "
+    f"by a factor above {LATER:g} and by more than {LATER_BY:g} s"
+)
+THRESHOLD = f"{SLOWER_MEANS}. {LATER_MEANS}."
+
+NOT_SENT = frozenset({Op.BIND, Op.FACT, Op.STATUS})
+"""What takes no network to answer."""
 
 
 class Change(StrEnum):
@@ -243,14 +249,15 @@ def differences(before: Recording, after: Recording) -> Iterator[str]:
         "IP families": (" ".join(one.families), " ".join(two.families)),
         "features": (" ".join(one.features), " ".join(two.features)),
         "Nodes": tuple(" ".join(n.name for n in e.nodes) for e in (one, two)),
-        "kubelets": (_kubelets(one), _kubelets(two)),
+        "kubelets": (kubelets(one), kubelets(two)),
     }
     for what, (then, now) in pairs.items():
         if then != now:
             yield f"{what}: {then or 'none'} -> {now or 'none'}"
 
 
-def _kubelets(environment: Environment) -> str:
+def kubelets(environment: Environment) -> str:
+    """Say how many Nodes have a kubelet of which version."""
     counts = Counter(n.kubelet_version or "unknown" for n in environment.nodes)
     return " ".join(f"{version} x {n}" for version, n in sorted(counts.items()))
 
@@ -260,9 +267,19 @@ def _kubelets(environment: Environment) -> str:
 
 def shifts(before: Recording, after: Recording) -> Iterator[Shift]:
     """Give the times that differ by more than noise does."""
+    yield from slower(before, after)
+    yield from later(before, after)
+
+
+def slower(before: Recording, after: Recording) -> Iterator[Shift]:
+    """Give the answers whose times do."""
     for what, (then, now) in _paired(latencies(before), latencies(after)).items():
         if min(len(then), len(now)) >= FEWEST:
             yield from _shift(what, min(then), min(now), SLOWER, SLOWER_BY)
+
+
+def later(before: Recording, after: Recording) -> Iterator[Shift]:
+    """Give the changes that take another time until they show."""
     for what, (then, now) in _paired(showing(before), showing(after)).items():
         if then and now:
             yield from _shift(what, median(then), median(now), LATER, LATER_BY)
@@ -299,7 +316,7 @@ def latencies(recording: Recording) -> dict[str, list[float]]:
         probe = one.probe
         if one.outcome not in {Outcome.CONNECTED, Outcome.ANSWERED}:
             continue
-        if one.after is not None:
+        if one.after is not None or probe.ask.op in NOT_SENT:
             continue
         where = ""
         if probe.target.kind is Kind.POD:

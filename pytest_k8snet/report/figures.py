@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from pytest_k8snet.diagnose import Finding
+    from pytest_k8snet.report.compare import Shift
     from pytest_k8snet.report.recording import Recording
     from pytest_k8snet.report.schema import (
         BaselineDocument,
@@ -171,8 +172,13 @@ def baseline_lines(baseline: BaselineDocument, most: int) -> list[str]:
 
 def shift_line(shift: ShiftDocument) -> str:
     """Say what became slower or faster, and by how much."""
-    word = "slower" if shift.after > shift.before else "faster"
-    return f"{word}     {shift.what}  {took(shift.before)} -> {took(shift.after)}"
+    times = f"{took(shift.before)} -> {took(shift.after)}"
+    return f"{shift_word(shift)}     {shift.what}  {times}"
+
+
+def shift_word(shift: Shift | ShiftDocument) -> str:
+    """Say whether the later run is the slower one."""
+    return "slower" if shift.after > shift.before else "faster"
 
 
 def took(seconds: float) -> str:

@@ -4,31 +4,56 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from statistics import median
+from textwrap import fill
 from typing import TYPE_CHECKING
 
-from pytest_k8snet.model import Word
+from pytest_k8snet.model import Op, Word
 from pytest_k8snet.report.areas import AREAS
 from pytest_k8snet.report.compare import (
-    THRESHOLD,
+    FEWEST,
+    LATER_MEANS,
+    SLOWER_MEANS,
+    UNASKED,
     baseline_document,
     compare,
+    kubelets,
     latencies,
+    later,
     showing,
+    slower,
 )
-from pytest_k8snet.report.figures import baseline_lines, by_area, tally, took, verdict
+from pytest_k8snet.report.figures import (
+    baseline_lines,
+    by_area,
+    problems,
+    shift_word,
+    tally,
+    took,
+    verdict,
+)
 from pytest_k8snet.report.markdown import table
 from pytest_k8snet.report.terminal import columns
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from pytest_k8snet.report.compare import Shift
     from pytest_k8snet.report.recording import Recording
     from pytest_k8snet.result import Result
 
     Runs = Mapping[str, Recording]
+    Times = Callable[[Recording], Mapping[str, list[float]]]
+    Differ = Callable[[Recording, Recording], Iterator[Shift]]
 
 MOST_CHANGES = 100
-NOT_ASKED = "-"
+MOST_NAMED = 8
+WIDTH = 88
+NOTHING = "-"
+EXPLAIN = "k8snet explain RULE says what a rule demands."
+ALL_AT_ONCE = (
+    "A run asks everything at once, so that most answers wait for the machine, and "
+    "even the fastest vary from run to run."
+)
 
 
 @dataclass(frozen=True)
@@ -54,14 +79,26 @@ def sections(runs: Runs) -> list[Section]:
     names = tuple(runs)
     made = [
         Section("Runs", ("", *names), tuple(_about(runs))),
+        Section("Features", ("feature", *names), tuple(_features(runs))),
         Section("Areas", ("area", *names), tuple(_areas(runs))),
-        Section("Rules that differ", ("rule", *names), tuple(_rules(runs))),
-        Section("Median times", ("of", *names), tuple(_times(runs)), THRESHOLD),
+        Section("Rules that differ", ("rule", *names), tuple(_rules(runs)), EXPLAIN),
+        Section("What does not pass", (), tuple((one,) for one in _reasons(runs))),
+        Section(
+            "Fastest answers",
+            ("of", *names),
+            tuple(_times(runs, _answers, min, slower)),
+            f"{ALL_AT_ONCE} {SLOWER_MEANS}.",
+        ),
+        Section(
+            "Time until a change shows",
+            ("watched by", *names),
+            tuple(_times(runs, showing, median, later)),
+            f"The median. {LATER_MEANS}.",
+        ),
     ]
     first, *others = runs.items()
     for name, run in others:
-        compared = baseline_document(compare(first[1], run))
-        lines = tuple((line,) for line in baseline_lines(compared, MOST_CHANGES))
+        lines = tuple(_changes(first[1], run))
         made.append(Section(f"From {first[0]} to {name}", (), lines))
     return made
 
@@ -77,12 +114,31 @@ def _about(runs: Runs) -> Iterator[tuple[str, ...]]:
         "network plugin": lambda r: r.report.environment.network_plugin,
         "service proxy": lambda r: r.report.environment.service_proxy,
         "IP families": lambda r: " ".join(r.report.environment.families),
+        "Pods' MTU": _mtu,
         "Nodes": lambda r: str(len(r.report.environment.nodes)),
+        "kubelets": lambda r: kubelets(r.report.environment),
         "settled in": lambda r: took(r.report.figures.settle),
         "took": lambda r: took(r.report.figures.total),
     }
     for what, say in facts.items():
         yield what, *(say(run) for run in runs.values())
+
+
+def _features(runs: Runs) -> Iterator[tuple[str, ...]]:
+    found = [run.report.environment.features for run in runs.values()]
+    for feature in sorted({name for one in found for name in one}):
+        yield feature, *("yes" if feature in one else NOTHING for one in found)
+
+
+def _mtu(recording: Recording) -> str:
+    found = {
+        value
+        for result in recording.results
+        for one in result.seen
+        if one.probe.ask.op is Op.FACT and one.probe.target.name == "mtu"
+        for value in one.values
+    }
+    return " ".join(sorted(found)) or "not asked"
 
 
 def _areas(runs: Runs) -> Iterator[tuple[str, ...]]:
@@ -105,16 +161,79 @@ def _counted(results: Sequence[Result]) -> str:
     order = (Word.FAIL, Word.INCONCLUSIVE, Word.KNOWN_DEVIATION, Word.PASS)
     words = [f"{counted.words[w]} {w}" for w in order if counted.words[w]]
     if not words:
-        return str(Word.NOT_APPLICABLE) if results else NOT_ASKED
+        return str(Word.NOT_APPLICABLE) if results else NOTHING
     return ", ".join(words)
 
 
-def _times(runs: Runs) -> Iterator[tuple[str, ...]]:
-    for times in (latencies, showing):
-        found = [times(run) for run in runs.values()]
-        for what in sorted({name for one in found for name in one}):
-            shown = (took(median(one[what])) if what in one else "" for one in found)
-            yield what, *shown
+def _reasons(runs: Runs) -> Iterator[str]:
+    """Say of every run what does not pass, and why; what has one reason together.
+
+    What applies to no run tells none of them apart.
+    """
+    applied = {
+        name
+        for run in runs.values()
+        for name, found in run.by_rule.items()
+        if any(one.word is not Word.NOT_APPLICABLE for one in found)
+    }
+    for name, run in runs.items():
+        reasons = _by_reason(run)
+        told: dict[tuple[str, ...], str] = {}
+        for reason, results in reasons.items():
+            named = dict.fromkeys(one.check.rule.id for one in results)
+            # What the checks of a rule say in many words is told once.
+            told.setdefault(tuple(rule for rule in named if rule in applied), reason)
+        told.pop((), None)
+        yield name if told else f"{name}: all that applies passes"
+        for rules, reason in told.items():
+            more = len(rules) - MOST_NAMED
+            yield f"  {reason}"
+            yield f"    {', '.join(rules[:MOST_NAMED])}" + (
+                f" and {more} more" if more > 0 else ""
+            )
+
+
+def _by_reason(run: Recording) -> dict[str, list[Result]]:
+    reasons = {one.title: list(one.results) for one in problems(run)}
+    for one in run.results:
+        if one.word in UNASKED | {Word.KNOWN_DEVIATION}:
+            reasons.setdefault(f"{one.word}: {one.reason}", []).append(one)
+    return reasons
+
+
+def _times(
+    runs: Runs, times: Times, of: Callable[[Sequence[float]], float], differ: Differ
+) -> Iterator[tuple[str, ...]]:
+    """Give one time for each kind of answer, and say which differ from the first."""
+    first, *others = runs.values()
+    words = [{s.what: shift_word(s) for s in differ(first, one)} for one in others]
+    found = list(zip(map(times, runs.values()), [{}, *words], strict=True))
+    for what in sorted({name for one, _ in found for name in one}):
+        yield (
+            what,
+            *(
+                f"{took(of(one[what]))} {word.get(what, '')}".rstrip()
+                if what in one
+                else NOTHING
+                for one, word in found
+            ),
+        )
+
+
+def _answers(recording: Recording) -> dict[str, list[float]]:
+    """Give the seconds of those answers that are enough to tell runs apart."""
+    found = latencies(recording)
+    return {what: times for what, times in found.items() if len(times) >= FEWEST}
+
+
+def _changes(before: Recording, after: Recording) -> Iterator[tuple[str]]:
+    """Say what changed from one run to another; the Runs above say what was tested."""
+    document = baseline_document(compare(before, after))
+    contexts = {one.report.environment.context for one in (before, after)}
+    # The Nodes of another cluster stand for nobody.
+    nodes = document.nodes if len(contexts) == 1 else {}
+    told = document.model_copy(update={"environment": [], "nodes": nodes})
+    yield from ((line,) for line in baseline_lines(told, MOST_CHANGES))
 
 
 # ----------------------------------------------------------------------------- formats
@@ -126,7 +245,7 @@ def terminal(found: Sequence[Section]) -> str:
     for one in found:
         rows = [row for row in (one.header, *one.rows) if row]
         out += f"{one.title}\n" + (columns(rows) if one.rows else "none\n")
-        out += f"({one.note})\n\n" if one.note else "\n"
+        out += f"{fill(one.note, WIDTH)}\n\n" if one.note else "\n"
     return out
 
 

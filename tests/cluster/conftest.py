@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from asked_for import leave_out
 from faults import EXPECTED
 from faults.edge import EDGE_EXPECTED
 from faults.table import Sighting, write
@@ -33,6 +34,12 @@ CLUSTERS = Path(__file__).parents[2] / "clusters"
 PREFIX = "tests"
 NAME = f"{PREFIX}-{os.getpid()}"
 OF_A_SESSION = re.compile(rf"{PREFIX}-(\d+)(-other)?")
+
+
+def pytest_collection_modifyitems(
+    config: pytest.Config, items: list[pytest.Item]
+) -> None:
+    leave_out("upgrade", config, items)
 
 
 @contextmanager

@@ -19,6 +19,7 @@ import yaml
 from pytest_k8snet import localcluster
 from pytest_k8snet.localcluster import cgroups, fabric, packages, paths, state, sysctls
 from pytest_k8snet.localcluster.api import Api
+from pytest_k8snet.localcluster.node import nodes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -232,6 +233,32 @@ def test_an_up_whose_cluster_is_removed_ends_and_leaves_nothing(
 
         assert process.wait(timeout=30) == 1
     assert Traces.of(NAME, kubeconfig) == before
+
+
+def test_what_a_node_runs_is_restarted_and_its_pods_go_on(kubeconfig: Path) -> None:
+    localcluster.up(SINGLE, name=NAME, provider="netns", kubeconfig=kubeconfig)
+    record = state.load(NAME)
+    assert record is not None
+    api = Api(record.server, record.folder / "pki")
+    (node,) = nodes(record)
+    containers = _containers(api)
+
+    for component in ("containerd", "kubelet", "kube-proxy"):
+        before = set(node.processes(component))
+        assert localcluster.restart(NAME, component) == [node.name]
+        assert before
+        assert before.isdisjoint(node.processes(component))
+
+    assert localcluster.status(NAME).healthy
+    assert _containers(api) == containers
+
+
+def _containers(api: Api) -> list[str]:
+    return [
+        container["containerID"]
+        for pod in api.items("/api/v1/pods")
+        for container in pod["status"]["containerStatuses"]
+    ]
 
 
 def test_two_clusters_run_side_by_side(kubeconfig: Path) -> None:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import yaml
+from asked_for import leave_out
 from interruptible import ctrl_c_counts  # noqa: F401 - for every test
 
 from kind import engine, node_image, recipe
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from kind.engine import Engine
 
 CLUSTERS = Path(__file__).parents[2] / "clusters"
-MARKER = "kind"
 NAME = "real"
 FIGURES = pytest.StashKey[list[str]]()
 
@@ -39,12 +39,7 @@ FIGURES = pytest.StashKey[list[str]]()
 def pytest_collection_modifyitems(
     config: pytest.Config, items: list[pytest.Item]
 ) -> None:
-    """Leave these tests out of every run that does not name their marker."""
-    if MARKER in str(config.option.markexpr):
-        return
-    left_out = [item for item in items if item.get_closest_marker(MARKER)]
-    config.hook.pytest_deselected(items=left_out)
-    items[:] = [item for item in items if item not in left_out]
+    leave_out("kind", config, items)
 
 
 def pytest_terminal_summary(
