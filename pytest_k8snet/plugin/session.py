@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_k8snet import manifests
+from pytest_k8snet.defaults import DEFAULT_IMAGE
 from pytest_k8snet.model import Check, Profile, Word
 from pytest_k8snet.plugin.gate import Gate
-from pytest_k8snet.plugin.options import DEFAULT_IMAGE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
