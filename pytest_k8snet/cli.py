@@ -72,7 +72,7 @@ def parse(words: list[str]) -> argparse.Namespace:
 def _interrupt(number: int, frame: FrameType | None) -> None:
     """Take SIGTERM for Ctrl-C: CI sends it, and cleaning up is the same."""
     del number, frame
-    raise KeyboardInterrupt
+    raise KeyboardInterrupt("SIGTERM")
 
 
 def _complain(error: BaseException, text: str = "") -> None:

@@ -112,6 +112,7 @@ class _Session:
         """Watch until the command ends, the time is over, or somebody stops it."""
         self.watch.begin()
         self.started = time.time()
+        say(f"watching {len(self.watch.records(self.budgets))} paths")
         command = self.options.command
         try:
             if command:
@@ -162,6 +163,7 @@ class _Session:
                 say(progress_line(watched.records, watched.seconds))
             if end is not None and time.monotonic() - begun >= end:
                 self._stop(told=False)
+                self.exit_code = None  # it is we who ended it
                 return
 
     def _ended_within(self, wait: float) -> bool:

@@ -316,7 +316,9 @@ class Run:
         if self.facts is None:
             raise RuntimeError("the run is not open")
         key = f"tests-{worker}"
-        return Workbench(self._api(), self.spec(), self.facts, self._waits(), key)
+        return Workbench(
+            self._api(), self.spec(), self.facts, self._waits(), key, self._outside()
+        )
 
     def worker_input(self) -> dict[str, str]:
         """Give what an xdist worker has to know, in types that execnet carries."""
