@@ -114,7 +114,7 @@ class Watching:
         )
 
     def judge(self) -> None:
-        """Raise, with the tables, when a path was, or may have been, out for too long."""
+        """Raise, with the tables, when a path was out too long, or may have been."""
         from pytest_k8snet.report.watch_text import tables  # noqa: PLC0415
 
         watched = self.watched
