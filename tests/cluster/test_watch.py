@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -21,7 +23,6 @@ from pytest_k8snet.report.watch_schema import PathDocument, WatchDocument
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from faults import Site
     from shipped_suite import Suite
@@ -213,24 +214,18 @@ def test_what_was_measured_survives_being_killed(
     assert suite.site.namespaces() == []
 
 
-OWN = """
-import subprocess
-
-def test_an_upgrade_that_changes_nothing(k8snet):
-    with k8snet.watch(budget={"service": 1}) as watch:
-        subprocess.run(["sleep", "3"], check=True)
-
-    assert watch.outages == ()
-    assert watch.watched.seconds >= 3
-"""
+DOCUMENT = Path(__file__).parents[2] / "docs" / "watch.md"
 
 
 def test_the_fixture_watches_people_s_own_upgrades(
     suite: Suite, tmp_path: Path
 ) -> None:
+    text = DOCUMENT.read_text(encoding="utf-8")
+    (example,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
     tests = tmp_path / "test_mine.py"
-    tests.write_text(OWN, encoding="utf-8")
+    tests.write_text(example, encoding="utf-8")
 
     run = suite.run(str(tests))
 
     assert run.exit_code == 0, run.output
+    assert "1 passed" in run.output
