@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from pytest_k8snet.cluster.errors import ClusterError
 from pytest_k8snet.defaults import DEFAULT_IMAGE
 from pytest_k8snet.model import Word
 from pytest_k8snet.outages import PROFILES, Watched, measured_nothing
+from pytest_k8snet.report.terminal import header
 from pytest_k8snet.report.watch_schema import watch_document
 from pytest_k8snet.report.watch_text import progress_line, tables
 from pytest_k8snet.stage import Waits
@@ -47,11 +49,18 @@ def run(options: argparse.Namespace) -> int:
     """Watch, and give the exit status."""
     budgets = {**PROFILES[options.profile], **dict(options.budget)}
     try:
+        check(options.command)
         with opened(options) as (watch, facts):
             return _Session(options, budgets, watch, facts).run()
     except ClusterError as error:
         print(f"k8snet: error: {error}", file=sys.stderr)
         return USAGE
+
+
+def check(command: Sequence[str]) -> None:
+    """Raise ClusterError, before anything is made, when there is no such program."""
+    if command and shutil.which(command[0]) is None:
+        raise ClusterError(f"there is no program {command[0]!r} to run")
 
 
 @contextmanager
@@ -61,6 +70,7 @@ def opened(options: argparse.Namespace) -> Iterator[tuple[Watch, ClusterFacts]]:
     api = Api.connect(options.context, options.kubeconfig)
     try:
         facts = discover(api, options.context, selector=options.nodes)
+        print("\n".join(header(facts)), file=sys.stderr, flush=True)
         if left := apply.expired(api, time.time()):
             say(f"removing what an earlier run left: {', '.join(left)}")
             apply.remove(api, left)

@@ -181,6 +181,7 @@ class Watch:
 
         """
         self._lay_out()
+        self._progress(f"made {self.namespace}; waiting for its Pods")
         self._await_pods()
         agents = [Agent(node, partial(self._connect, node)) for node in self._pods]
         if self._outside is not None:
@@ -193,6 +194,7 @@ class Watch:
             self._thread(partial(self._fetch_on, agent))
         for work in (self._follow_dns, self._renew):
             self._thread(work)
+        self._progress(f"{len(self._pods)} Pods run; waiting until all paths answer")
         self._settle()
 
     def begin(self) -> None:

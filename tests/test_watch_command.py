@@ -82,6 +82,15 @@ def test_an_unknown_context_is_told_with_those_there_are(
     assert said.endswith("contexts there are: other\n")
 
 
+def test_a_program_that_is_not_there_is_told_before_anything_is_made(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert cli.main([*CONTEXT, "--", "no-such-program", "--now"]) == 4
+
+    said = capsys.readouterr().err
+    assert said == "k8snet: error: there is no program 'no-such-program' to run\n"
+
+
 def test_every_profile_says_something_of_every_kind_of_path() -> None:
     assert {tuple(profile) for profile in PROFILES.values()} == {tuple(Way)}
 

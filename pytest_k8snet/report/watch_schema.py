@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -100,6 +101,11 @@ def watch_document(facts: ClusterFacts, watched: Watched) -> WatchDocument:
         budgets={str(way): watched.budgets[way] for way in Way},
         paths=[_path(one) for one in watched.records],
     )
+
+
+def json_schema() -> str:
+    """Give the JSON Schema: it is beside this file, for programs in other languages."""
+    return json.dumps(WatchDocument.model_json_schema(), indent=2) + "\n"
 
 
 def _path(record: Record) -> PathDocument:

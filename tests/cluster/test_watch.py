@@ -22,7 +22,7 @@ from shipped_suite import StartedRun
 from pytest_k8snet.report.watch_schema import PathDocument, WatchDocument
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from faults import Site
     from shipped_suite import Suite
@@ -106,29 +106,31 @@ def test_a_healthy_cluster_has_no_outage(watches: Watches) -> None:
     assert not watched.out
 
 
-@pytest.fixture
-def flush(watches: Watches) -> Callable[[str, float], None]:
-    site = watches.site
+def flush_for(seconds: float, site: Site, node: str) -> float:
+    """Take a Node's Service rules away; give for how long they were gone."""
+    site.end(node, "kube-proxy")
+    site.nft(node, "".join(map(REMOVE.format, TABLES)))
+    begin = time.monotonic()
+    time.sleep(seconds)
+    site.start_proxy(node)
+    address = site.api.get("/api/v1/namespaces/kube-system/services/kube-dns")
+    wanted = [f"{ip} . " for ip in address["spec"]["clusterIPs"]]
 
-    def without_rules(node: str, seconds: float) -> None:
-        site.end(node, "kube-proxy")
-        site.nft(node, "".join(map(REMOVE.format, TABLES)))
-        time.sleep(seconds)
-        site.start_proxy(node)
+    def back() -> bool:
+        rules = site.run(node, "nft", "list", "ruleset")
+        return all(ip in rules for ip in wanted)
 
-    return without_rules
+    wait_until(back, "kube-proxy's rules", 30)
+    return time.monotonic() - begin
 
 
 def test_rules_that_are_gone_for_a_while_are_an_outage_of_just_that(
-    watches: Watches, flush: Callable[[str, float], None]
+    watches: Watches,
 ) -> None:
     site = watches.site
     started = watches.start()
     time.sleep(3)
-    begin = time.monotonic()
-    flush("worker", FLUSHED)
-    rules = rules_are_back(site, "worker")
-    gone = rules - begin
+    gone = flush_for(FLUSHED, site, "worker")
     time.sleep(3)
     started.interrupt()
     watched = watches.finish(started)
@@ -145,19 +147,6 @@ def test_rules_that_are_gone_for_a_while_are_an_outage_of_just_that(
     for path in new:
         (outage,) = path.outages
         assert outage.seconds == pytest.approx(gone, abs=RESOLUTION), watched.output
-
-
-def rules_are_back(site: Site, node: str) -> float:
-    address = site.api.get("/api/v1/namespaces/kube-system/services/kube-dns")
-    wanted = address["spec"]["clusterIPs"]
-    wait_until(
-        lambda: all(
-            f"{ip} . " in site.run(node, "nft", "list", "ruleset") for ip in wanted
-        ),
-        "kube-proxy's rules",
-        30,
-    )
-    return time.monotonic()
 
 
 def test_a_kubelet_that_restarts_cuts_the_stream_and_not_the_watch(
