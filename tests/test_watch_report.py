@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from scenes import facts
 
+from pytest_k8snet import report
+from pytest_k8snet.cli import main
 from pytest_k8snet.model import Family, Inconclusive, Outcome, Word
-from pytest_k8snet.outages import (
-    PROFILES,
-    Path,
-    Record,
-    Run,
-    Trail,
-    Watched,
-    Way,
-    record,
+from pytest_k8snet.outages import PROFILES, Record, Run, Trail, Watched, Way, record
+from pytest_k8snet.outages import Path as Asked
+from pytest_k8snet.report.watch_schema import (
+    WATCH_VERSION,
+    WatchDocument,
+    watch_document,
 )
-from pytest_k8snet.report.watch_schema import WatchDocument, watch_document
 from pytest_k8snet.report.watch_text import MOST_ROWS, progress_line, tables
 from pytest_k8snet.workbench import Watching
 
@@ -27,7 +27,7 @@ OK, LOST = Outcome.ANSWERED, Outcome.TIMED_OUT
 BUDGETS = PROFILES["upgrade"]
 
 
-def seen(path: Path, *runs: Run, **more: object) -> Record:
+def seen(path: Asked, *runs: Run, **more: object) -> Record:
     trail = Trail(**more)  # type: ignore[arg-type]
     for run in runs:
         trail.add(run)
@@ -35,17 +35,17 @@ def seen(path: Path, *runs: Run, **more: object) -> Record:
 
 
 WHOLE = Run(OK, 0.1, 59.9, 300)
-HEALTHY = seen(Path(Way.POD, "a", "b", Family.IPV4), WHOLE)
+HEALTHY = seen(Asked(Way.POD, "a", "b", Family.IPV4), WHOLE)
 OUT = seen(
-    Path(Way.SERVICE, "a", "Service watch", Family.IPV4),
+    Asked(Way.SERVICE, "a", "Service watch", Family.IPV4),
     Run(OK, 0.1, 9.9, 50),
     Run(LOST, 10.1, 14.9, 25),
     Run(OK, 15.1, 59.9, 225),
 )
-CUT = seen(Path(Way.NODE_PORT, "outside", "b", Family.IPV4), Run(OK, 0.1, 30.0, 150))
-MUTE = seen(Path(Way.DNS, "a", "Service 10.96.0.10", Family.IPV4), known=False)
+CUT = seen(Asked(Way.NODE_PORT, "outside", "b", Family.IPV4), Run(OK, 0.1, 30.0, 150))
+MUTE = seen(Asked(Way.DNS, "a", "Service 10.96.0.10", Family.IPV4), known=False)
 BROKEN = replace(
-    seen(Path(Way.POD, "a", "b", Family.IPV4, kept=True), WHOLE),
+    seen(Asked(Way.POD, "a", "b", Family.IPV4, kept=True), WHOLE),
     broken=((12.0, Outcome.RESET),),
 )
 
@@ -82,7 +82,7 @@ def test_the_longest_outages_come_first_and_the_rest_is_counted() -> None:
             Run(LOST, start, start + 0.1 * number, 1),
             Run(OK, start + 0.1 * number + 0.2, start + 3.9, 10),
         ]
-    path = Path(Way.SERVICE, "a", "x", Family.IPV4)
+    path = Asked(Way.SERVICE, "a", "x", Family.IPV4)
 
     said = tables(watched(seen(path, *runs)), width=120)
 
@@ -97,7 +97,7 @@ def test_a_watch_that_saw_nothing_says_so() -> None:
 
 
 def test_progress_names_what_is_out_now() -> None:
-    out = seen(Path(Way.POD, "a", "c", Family.IPV4), Run(LOST, 1.0, 59.9, 300))
+    out = seen(Asked(Way.POD, "a", "c", Family.IPV4), Run(LOST, 1.0, 59.9, 300))
 
     assert progress_line([HEALTHY], 5.0) == "   5 s  1 paths, 300 requests, no outage"
     assert progress_line([HEALTHY, out], 60.0).endswith("; out now: a -> c ipv4 new")
@@ -116,6 +116,18 @@ def test_watch_json_is_read_as_it_was_written() -> None:
     assert (outage.start, outage.end, outage.seconds) == (10.1, 15.1, 5.0)
     assert made.paths[1].broken[0].why == "reset"
     assert made.budgets == {"pod": 1.0, "service": 2.0, "nodeport": 2.0, "dns": 5.0}
+
+
+def test_the_schema_in_the_package_is_current(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["schema", "watch"]) == 0
+
+    said = capsys.readouterr().out
+    file = Path(report.__file__).with_name("watch.schema.json")
+    assert file.read_text(encoding="utf-8") == said, "k8snet schema watch"
+    version = json.loads(said)["properties"]["watch_version"]
+    assert version["default"] == WATCH_VERSION
 
 
 class Paper:
