@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from . import localcluster, reading
+from . import localcluster, reading, watch_options
 from .faults import command as faults
 from .localcluster import LocalClusterError
 from .localcluster.progress import for_terminal
@@ -57,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def parse(words: list[str]) -> argparse.Namespace:
-    """Understand the words; what follows "--" is a command for `shell`.
+    """Understand the words; what follows "--" is a command for `shell` or `watch`.
 
     argparse itself would take an option between NODE and the command for its end.
     """
@@ -65,7 +65,7 @@ def parse(words: list[str]) -> argparse.Namespace:
     parser = build_parser()
     options = parser.parse_args(words[:end])
     options.command = words[end + 1 :]
-    if options.command and options.run is not _run_shell:
+    if options.command and options.run not in {_run_shell, _run_watch}:
         parser.error(f"unrecognized arguments: {' '.join(options.command)}")
     return options
 
@@ -73,7 +73,7 @@ def parse(words: list[str]) -> argparse.Namespace:
 def _interrupt(number: int, frame: FrameType | None) -> None:
     """Take SIGTERM for Ctrl-C: CI sends it, and cleaning up is the same."""
     del number, frame
-    raise KeyboardInterrupt
+    raise KeyboardInterrupt("SIGTERM")
 
 
 def _complain(error: BaseException, text: str = "") -> None:
@@ -427,6 +427,26 @@ def _run_kubeconfig(options: argparse.Namespace) -> int:
     return 0
 
 
+def _watch(commands: Subparsers) -> None:
+    parser = _command(
+        commands,
+        "watch",
+        _run_watch,
+        "ask along every path while a command runs, and report outages",
+        "Asks five times a second, from every Node and from outside, by new and by "
+        "kept connections, until COMMAND ends, the time is over, or Ctrl-C. Exits "
+        "with the COMMAND's own status if that failed, 1 when a path was out for "
+        "longer than allowed or was not measured, 5 when nothing was measured.",
+    )
+    watch_options.add_arguments(parser)
+
+
+def _run_watch(options: argparse.Namespace) -> int:
+    from . import watch_command  # noqa: PLC0415 - needs a Kubernetes client
+
+    return watch_command.run(options)
+
+
 CLUSTER_SUBCOMMANDS: tuple[Callable[[Subparsers], None], ...] = (
     _up,
     _down,
@@ -444,6 +464,7 @@ CLUSTER_SUBCOMMANDS: tuple[Callable[[Subparsers], None], ...] = (
 SUBCOMMANDS: tuple[Callable[[Subparsers], None], ...] = (
     _cluster,
     faults.add,
+    _watch,
     *reading.SUBCOMMANDS,
 )
 

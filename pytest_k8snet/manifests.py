@@ -196,8 +196,8 @@ def pod(
     """
     node = facts.nodes[rank]
     siblings = role in {Role.CLIENT, Role.EDGE}
-    body = _pod_body(spec, [_container(spec, role, rank, node, "main", facts)])
-    body["affinity"] = _on(node.name)
+    body = pod_body(spec, [_container(spec, role, rank, node, "main", facts)])
+    body["affinity"] = on_nodes([node.name])
     if first:
         body["containers"][0]["command"] += ["--first", first]
     if siblings:
@@ -242,7 +242,8 @@ def pod_labels(role: Role, rank: int) -> dict[str, str]:
     return {LABEL + key: value for key, value in chosen.items()}
 
 
-def _pod_body(spec: LabSpec, containers: list[dict[str, Any]]) -> dict[str, Any]:
+def pod_body(spec: LabSpec, containers: list[dict[str, Any]]) -> dict[str, Any]:
+    """Make the spec of a Pod that runs without privileges."""
     return {
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
@@ -255,17 +256,18 @@ def _pod_body(spec: LabSpec, containers: list[dict[str, Any]]) -> dict[str, Any]
     }
 
 
-def _readiness(port: int) -> dict[str, Any]:
+def readiness(port: int) -> dict[str, Any]:
+    """Make a readinessProbe: whether somebody listens."""
     return {"tcpSocket": {"port": port}, "periodSeconds": 1, "timeoutSeconds": 2}
 
 
-def _on(node: str) -> dict[str, Any]:
+def on_nodes(nodes: list[str]) -> dict[str, Any]:
+    """Make the affinity that allows these Nodes only."""
     # As a DaemonSet does it: through the scheduler, so that what keeps other Pods
     # away from the Node is seen, and is reported as the reason.
-    term = {
-        "matchFields": [{"key": "metadata.name", "operator": "In", "values": [node]}]
-    }
-    required = {"nodeSelectorTerms": [term]}
+    named = [{"key": "metadata.name", "operator": "In", "values": [n]} for n in nodes]
+    terms = [{"matchFields": [one]} for one in named]
+    required = {"nodeSelectorTerms": terms}
     return {
         "nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": required}
     }
@@ -289,7 +291,8 @@ def _volumes() -> list[dict[str, Any]]:
     ]
 
 
-def _base_container(spec: LabSpec, name: str, arguments: list[str]) -> dict[str, Any]:
+def base_container(spec: LabSpec, name: str, arguments: list[str]) -> dict[str, Any]:
+    """Make a container that runs the agent, restricted."""
     return {
         "name": name,
         "image": spec.image,
@@ -310,7 +313,7 @@ def _base_container(spec: LabSpec, name: str, arguments: list[str]) -> dict[str,
 
 
 def _init_container(spec: LabSpec) -> dict[str, Any]:
-    return _base_container(spec, "init", ["facts", "--out", f"{STATE}/init.json"])
+    return base_container(spec, "init", ["facts", "--out", f"{STATE}/init.json"])
 
 
 def _container(
@@ -331,7 +334,7 @@ def _container(
         arguments += ["--loopback", str(number)]
     if role is Role.SPARE:
         arguments.append("--linger")
-    made = _base_container(spec, name, arguments)
+    made = base_container(spec, name, arguments)
     if role is Role.HOST:
         return made
     made["ports"] = [
@@ -345,7 +348,7 @@ def _container(
     if role is Role.EDGE:
         made["ports"] += _host_ports(spec, node, name, facts)
     if role is Role.SERVER:
-        made["readinessProbe"] = _readiness(ports["main/tcp"])
+        made["readinessProbe"] = readiness(ports["main/tcp"])
     return made
 
 
@@ -487,11 +490,11 @@ def probe_pod(
     arguments = ["serve", "--name", name, "--container", "main", "--state", STATE]
     for port, number in PORTS.items():
         arguments += ["--port", f"{port}={number}"]
-    container = _base_container(spec, "main", arguments)
-    container["readinessProbe"] = _readiness(PORTS["main/tcp"])
-    body = _pod_body(spec, [container])
+    container = base_container(spec, "main", arguments)
+    container["readinessProbe"] = readiness(PORTS["main/tcp"])
+    body = pod_body(spec, [container])
     if node is not None:
-        body["affinity"] = _on(node)
+        body["affinity"] = on_nodes([node])
     return {
         "apiVersion": "v1",
         "kind": "Pod",

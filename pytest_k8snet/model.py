@@ -3,13 +3,15 @@
 The layering rule, which ``tests/test_layers.py`` reads here and enforces: *a module
 imports only from layers below its own*; modules of one package may import each other.
 
-``model`` <- ``verdict``, ``manifests``, ``pki`` <- ``service_manifests`` <- ``rules``,
-``policies``, ``entries`` <- ``plan``, ``wire`` <- ``result``, ``access``, ``status``,
-``schedule`` <- ``diagnose``, ``deviations`` <- ``report`` <- ``cluster``,
-``localcluster``, ``reading`` <- ``faults``, ``publishing`` <- ``probing``, ``stage``,
-``evidence`` <- ``lab``, ``workbench`` <- ``plugin``, ``cli`` <- ``checks``
+``model``, ``defaults`` <- ``verdict``, ``manifests``, ``pki`` <- ``service_manifests``
+<- ``rules``, ``policies``, ``entries`` <- ``plan``, ``wire`` <- ``result``, ``access``,
+``status``, ``schedule``, ``outages`` <- ``diagnose``, ``deviations``,
+``watch_objects`` <- ``report``, ``watch_options`` <- ``cluster``, ``localcluster``,
+``reading`` <- ``faults``, ``publishing`` <- ``probing``, ``stage``, ``evidence`` <-
+``watching`` <- ``lab``, ``workbench``, ``watch_command`` <- ``plugin``, ``cli`` <-
+``checks``
 
-``agent`` stands aside: one file of standard library that runs in the Pod.
+``agent`` stands aside: files of standard library, each of which runs in a Pod.
 """
 
 from __future__ import annotations

@@ -70,17 +70,25 @@ def _run_rules(options: argparse.Namespace) -> int:
 def _schema(commands: Subparsers) -> None:
     parser = commands.add_parser(
         "schema",
-        help="print the JSON Schema of report.json",
-        description="Print the JSON Schema of report.json.",
+        help="print the JSON Schema of report.json or watch.json",
+        description="Print the JSON Schema of report.json, or of watch.json.",
+    )
+    parser.add_argument(
+        "of",
+        metavar="WHICH",
+        nargs="?",
+        choices=("report", "watch"),
+        default="report",
+        help="report or watch (default: report)",
     )
     parser.set_defaults(run=_run_schema)
 
 
 def _run_schema(options: argparse.Namespace) -> int:
-    from pytest_k8snet.report.schema import json_schema  # noqa: PLC0415
+    from pytest_k8snet.report import schema, watch_schema  # noqa: PLC0415
 
-    del options
-    print(json_schema(), end="")
+    forms = {"report": schema.json_schema, "watch": watch_schema.json_schema}
+    print(forms[options.of](), end="")
     return 0
 
 

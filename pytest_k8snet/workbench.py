@@ -6,20 +6,25 @@ goes with the run.
 
 from __future__ import annotations
 
+import time
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pytest_k8snet import manifests, service_manifests
 from pytest_k8snet.cluster import apply
 from pytest_k8snet.cluster.channel import Channel, exec_channel
-from pytest_k8snet.model import Inconclusive, Outcome, Protocol
+from pytest_k8snet.model import Inconclusive, Outcome, Protocol, Word
+from pytest_k8snet.outages import PROFILES, Watched, Way
+from pytest_k8snet.watching import Watch
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from pytest_k8snet.cluster.api import Api
     from pytest_k8snet.manifests import LabSpec
     from pytest_k8snet.model import ClusterFacts
+    from pytest_k8snet.outages import Outage, Path
     from pytest_k8snet.stage import Waits
 
 PORT = 80
@@ -79,6 +84,46 @@ class Seen:
         return self.outcome is Outcome.CONNECTED
 
 
+class Watching:
+    """What a watch sees: see ``Workbench.watch``.
+
+    Attributes:
+        started: in seconds since the epoch.
+
+    """
+
+    def __init__(self, watch: Watch, budgets: Mapping[Way, float]) -> None:
+        self.started = 0.0
+        self._watch = watch
+        self._budgets = budgets
+
+    @property
+    def outages(self) -> tuple[tuple[Path, Outage], ...]:
+        """Every outage so far with its path, the longest first."""
+        return self.watched.outages
+
+    @property
+    def watched(self) -> Watched:
+        """All that is known by now."""
+        return Watched(
+            records=tuple(self._watch.records(self._budgets)),
+            budgets=self._budgets,
+            started=self.started,
+            seconds=self._watch.seconds,
+            problems=self._watch.problems,
+        )
+
+    def judge(self) -> None:
+        """Raise, with the tables, when a path was out too long, or may have been."""
+        from pytest_k8snet.report.watch_text import tables  # noqa: PLC0415
+
+        watched = self.watched
+        if watched.word is Word.FAIL:
+            raise AssertionError(tables(watched))
+        if watched.word is not Word.PASS:
+            raise Inconclusive(tables(watched))
+
+
 class Workbench:
     """Probe Pods and Services on demand, and what they see.
 
@@ -88,11 +133,18 @@ class Workbench:
         facts: what discovery found.
         waits: the user's time-outs.
         key: tells apart the workers' namespaces.
+        outside: argv prefix that runs a command outside.
 
     """
 
     def __init__(
-        self, api: Api, spec: LabSpec, facts: ClusterFacts, waits: Waits, key: str
+        self,
+        api: Api,
+        spec: LabSpec,
+        facts: ClusterFacts,
+        waits: Waits,
+        key: str,
+        outside: Sequence[str] = (),
     ) -> None:
         self.facts = facts
         self.namespace = spec.namespace(key)
@@ -100,6 +152,8 @@ class Workbench:
         self._spec = spec
         self._key = key
         self._waits = waits
+        self._outside = outside
+        self._watches = 0
         self._pods: dict[str, ProbePod] = {}
         self._channels: dict[str, Channel] = {}
         self._services: set[str] = set()
@@ -235,6 +289,46 @@ class Workbench:
             detail = reply.get("detail", "")
             raise Inconclusive(f"{name} {record} from {source}: {outcome} {detail}")
         return tuple(reply.get("values") or ())
+
+    @contextmanager
+    def watch(
+        self, budget: Mapping[str, float] | None = None, *, profile: str = "upgrade"
+    ) -> Iterator[Watching]:
+        """Ask along every path of the cluster while something goes on.
+
+        Args:
+            budget: seconds that a kind of path (pod, service, nodeport, dns) may be
+                out at a time, where it is not what the profile allows.
+            profile: upgrade, or strict.
+
+        Raises:
+            AssertionError: at the end, when a path was out for longer.
+            Inconclusive: at the end, when that could not be told.
+            ValueError: for a kind or a profile that there is not.
+
+        """
+        if profile not in PROFILES:
+            raise ValueError(f"{profile!r} should be one of {', '.join(PROFILES)}")
+        own = {Way(kind): float(value) for kind, value in (budget or {}).items()}
+        self._watches += 1
+        watch = Watch(
+            self._api,
+            self._spec,
+            self.facts,
+            self._waits,
+            outside=self._outside,
+            key=f"{self._key}-watch-{self._watches}",
+        )
+        watching = Watching(watch, {**PROFILES[profile], **own})
+        try:
+            watch.open()
+            watch.begin()
+            watching.started = time.time()
+            yield watching
+            watch.end()
+            watching.judge()
+        finally:
+            watch.close()
 
     def close(self) -> None:
         """Remove everything."""

@@ -40,6 +40,8 @@ MAY_REACH_OUT = frozenset(
         "cli",
         # One of its files stands where a Node has its runc.
         "faults",
+        # It runs the command that is watched.
+        "watch_command",
     }
 )
 CLOCKS = frozenset({"asyncio", "time"})
@@ -48,12 +50,15 @@ MAY_READ_THE_CLOCK = MAY_REACH_OUT | {
     "probing",
     "stage",
     "evidence",
+    "watching",
     "lab",
     "workbench",
     "plugin",
 }
 KNOWS_PYTEST = frozenset({"plugin", "checks"})
-MAKES_LOCAL_CLUSTERS = frozenset({"localcluster", "faults", "plugin", "cli"})
+MAKES_LOCAL_CLUSTERS = frozenset(
+    {"localcluster", "faults", "plugin", "cli", "watch_command"}
+)
 
 
 def noun(path: Path) -> str:
@@ -138,11 +143,12 @@ def test_only_the_plugin_and_the_command_make_local_clusters() -> None:
     assert offenders(lambda p: ours(p) & {"localcluster"}, but=may) == {}
 
 
-def test_the_agent_is_one_file_of_standard_library() -> None:
+def test_each_agent_is_one_file_of_standard_library() -> None:
     files = [path for path in MODULES if noun(path) == STANDS_ASIDE]
 
-    assert [path.name for path in files] == ["__init__.py", "agent.py"]
+    assert [path.name for path in files] == ["__init__.py", "agent.py", "watcher.py"]
     assert {n for path in files for n in theirs(path)} <= sys.stdlib_module_names
+    assert not any(imports(path) & {PACKAGE} or ours(path) for path in files)
 
 
 def loaded_by(statement: str) -> set[str]:

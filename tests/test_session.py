@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from pytest_k8snet.defaults import DEFAULT_IMAGE
 from pytest_k8snet.localcluster import PROBE_IMAGE, Cluster
 from pytest_k8snet.plugin import options
-from pytest_k8snet.plugin.options import DEFAULT_IMAGE
 from pytest_k8snet.plugin.session import Run
 
 if TYPE_CHECKING:

@@ -22,6 +22,7 @@ PLURALS = {
     "ConfigMap": "configmaps",
     "Service": "services",
     "Pod": "pods",
+    "DaemonSet": "daemonsets",
     "EndpointSlice": "endpointslices",
     "NetworkPolicy": "networkpolicies",
     "Secret": "secrets",

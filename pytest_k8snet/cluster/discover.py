@@ -221,6 +221,11 @@ def _dns_service(api: Api) -> tuple[str, tuple[str, ...]]:
     return "", ()
 
 
+def dns_replicas(api: Api, families: tuple[Family, ...]) -> tuple[str, ...]:
+    """Give the addresses of the cluster DNS's replicas, as they are now."""
+    return _dns_replicas(api, _dns_service(api)[0], families)
+
+
 def _dns_replicas(api: Api, name: str, families: tuple[Family, ...]) -> tuple[str, ...]:
     if not name:
         return ()

@@ -109,6 +109,9 @@ class Site:
         assert record is not None
         return next(n for n in nodes(record) if n.record.short == name)
 
+    def start_kubelet(self, node: str) -> None:
+        node_agents.start_kubelet(self.node(node))
+
     def start_proxy(self, node: str) -> None:
         node_agents.start_proxy(self.node(node))
 

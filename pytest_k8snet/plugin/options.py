@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_k8snet.defaults import DEFAULT_IMAGE
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pytest_k8snet.model import Feature
 
-DEFAULT_IMAGE = "docker.io/library/python:3.13-slim"
 PREFIX_PATTERN = re.compile(r"[a-z0-9]([a-z0-9-]{0,28}[a-z0-9])?")
 
 

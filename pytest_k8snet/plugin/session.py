@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_k8snet import manifests
+from pytest_k8snet.defaults import DEFAULT_IMAGE
 from pytest_k8snet.model import Check, Profile, Word
 from pytest_k8snet.plugin.gate import Gate
-from pytest_k8snet.plugin.options import DEFAULT_IMAGE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -318,7 +318,9 @@ class Run:
         if self.facts is None:
             raise RuntimeError("the run is not open")
         key = f"tests-{worker}"
-        return Workbench(self._api(), self.spec(), self.facts, self._waits(), key)
+        return Workbench(
+            self._api(), self.spec(), self.facts, self._waits(), key, self._outside()
+        )
 
     def worker_input(self) -> dict[str, str]:
         """Give what an xdist worker has to know, in types that execnet carries."""
