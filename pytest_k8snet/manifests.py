@@ -451,7 +451,7 @@ def inspector_name(number: int) -> str:
 def inspector(spec: LabSpec, name: str, node: str) -> dict[str, Any]:
     """Make the privileged Pod that looks at a Node: it changes nothing there."""
     arguments = ["serve", "--name", f"{INSPECT}@{node}", "--state", STATE]
-    container = _base_container(spec, "main", arguments)
+    container = base_container(spec, "main", arguments)
     container["securityContext"] = {
         "privileged": True,
         "runAsUser": 0,
@@ -462,13 +462,13 @@ def inspector(spec: LabSpec, name: str, node: str) -> dict[str, Any]:
     container["volumeMounts"] = [*own, of_node]
     first = {**container, "name": "settings"}
     first["command"] = [*PYTHON, "settings", "--out", TOLD]
-    body = _pod_body(spec, [container])
+    body = pod_body(spec, [container])
     # The kubelet waits for the authority's ConfigMap, and nobody here asks for it.
     volumes = [v for v in body["volumes"] if v["name"] != "ca"]
     body |= {
         "hostNetwork": True,
         "initContainers": [first],
-        "affinity": _on(node),
+        "affinity": on_nodes([node]),
         "tolerations": [{"operator": "Exists"}],
         "securityContext": {},
         "volumes": [*volumes, {"name": "node", "hostPath": {"path": "/"}}],

@@ -7,19 +7,19 @@ from typing import TYPE_CHECKING
 
 import pytest
 from access import kubeconfig_for, rules_in
-from faults import netfilter, service_proxy
 
 from pytest_k8snet.diagnose import Confidence, diagnose
+from pytest_k8snet.faults import netfilter, service_proxy
 from pytest_k8snet.report.recording import evidence, facts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from faults import Site
-    from faults.fault import Inject
     from shipped_suite import Suite, SuiteRun
 
+    from pytest_k8snet.faults.fault import Inject
+    from pytest_k8snet.faults.site import Site
     from pytest_k8snet.report.schema import FindingDocument
 
 pytestmark = pytest.mark.cluster

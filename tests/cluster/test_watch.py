@@ -14,18 +14,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from faults.netfilter import REMOVE
-from faults.service_proxy import TABLES
-from faults.site import wait_until
 from shipped_suite import StartedRun
 
+from pytest_k8snet.faults.netfilter import REMOVE
+from pytest_k8snet.faults.service_proxy import TABLES
+from pytest_k8snet.faults.site import wait_until
 from pytest_k8snet.report.watch_schema import PathDocument, WatchDocument
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from faults import Site
     from shipped_suite import Suite
+
+    from pytest_k8snet.faults.site import Site
 
 pytestmark = pytest.mark.cluster
 
