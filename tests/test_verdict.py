@@ -264,7 +264,7 @@ def test_a_client_has_to_change_each_way() -> None:
         tuple(
             replace(o, probe=replace(o.probe, protocol=protocol)) for o in drawn(2, 0)
         )
-        for protocol in Protocol
+        for protocol in (Protocol.TCP, Protocol.UDP)
     )
     by_udp = tuple(replace(o, answered_by="server@b") for o in by_udp)
 
