@@ -310,6 +310,18 @@ SETTING = ("net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1")
             [("flannel.1 vxlan up mac=02:00:00:00:00:99",), ("mac 02:00:00:00:00:01",)],
             Says.CONFIRMS,
         ),
+        (
+            "vxlan-fdb-wrong-vtep",
+            Place((A, B)),
+            [("flannel.1 02:00:00:00:00:01 to 192.0.2.77",)],
+            Says.CONFIRMS,
+        ),
+        (
+            "vxlan-fdb-wrong-vtep",
+            Place((A, B)),
+            [("flannel.1 02:00:00:00:00:01 to 192.0.2.11",)],
+            Says.RULES_OUT,
+        ),
         ("route-missing-podcidr", Place((A, B)), [("ENETUNREACH",), ()], Says.CONFIRMS),
         ("route-missing-podcidr", Place((A, B)), [(WRONG,), (RIGHT,)], Says.CONFIRMS),
         ("route-missing-podcidr", Place((A, B)), [(WRONG,), (WRONG,)], Says.NOTHING),
