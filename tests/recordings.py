@@ -49,6 +49,12 @@ def of_fault(name: str) -> Recording:
     return read(gzip.decompress(packed).decode())
 
 
+def looked_at(name: str) -> Recording:
+    """Give a recorded run with a fault and what was looked at because of it."""
+    packed = (FOLDER / "evidence" / f"{name}.json.gz").read_bytes()
+    return read(gzip.decompress(packed).decode())
+
+
 def rules_of(profile: Profile) -> list[Rule]:
     return [rule for rule in RULES if in_profile(rule, profile)]
 

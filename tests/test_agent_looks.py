@@ -60,6 +60,16 @@ def test_the_way_to_an_address_is_what_the_kernel_would_take(address: str) -> No
         assert ("via" in way) == ("via" in said.stdout)
 
 
+def test_where_tunnels_send_frames_is_what_bridge_shows() -> None:
+    said = subprocess.run(
+        ["bridge", "fdb"], capture_output=True, text=True, check=False
+    ).stdout
+
+    found = values("look", what="forwarding")
+
+    assert len(found) == sum(" dst " in line for line in said.splitlines())
+
+
 def test_who_is_no_inspector_sees_no_files_of_the_node() -> None:
     for what in ("rules", "plugins"):
         assert ask("look", what=what)["outcome"] == agent.NOT_PROBED
@@ -69,7 +79,8 @@ def test_only_what_is_named_in_the_file_is_looked_at() -> None:
     reply = ask("look", what="rules; reboot")
 
     assert reply["outcome"] == agent.NOT_PROBED
-    assert set(agent.LOOKS) == {"settings", "links", "route", "rules", "plugins"}
+    here = {"settings", "links", "route", "forwarding"}
+    assert set(agent.LOOKS) == here | {"rules", "plugins"}
 
 
 @pytest.mark.parametrize("address", LOOPBACKS)

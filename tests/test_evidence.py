@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from observations import silent
-from recordings import of_fault
+from recordings import looked_at, of_fault
 from scenes import DUAL, facts
 from test_diagnose import ROUTE, run
 
@@ -310,6 +310,18 @@ SETTING = ("net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1")
             [("flannel.1 vxlan up mac=02:00:00:00:00:99",), ("mac 02:00:00:00:00:01",)],
             Says.CONFIRMS,
         ),
+        (
+            "vxlan-fdb-wrong-vtep",
+            Place((A, B)),
+            [("flannel.1 02:00:00:00:00:01 to 192.0.2.77",)],
+            Says.CONFIRMS,
+        ),
+        (
+            "vxlan-fdb-wrong-vtep",
+            Place((A, B)),
+            [("flannel.1 02:00:00:00:00:01 to 192.0.2.11",)],
+            Says.RULES_OUT,
+        ),
         ("route-missing-podcidr", Place((A, B)), [("ENETUNREACH",), ()], Says.CONFIRMS),
         ("route-missing-podcidr", Place((A, B)), [(WRONG,), (RIGHT,)], Says.CONFIRMS),
         ("route-missing-podcidr", Place((A, B)), [(WRONG,), (WRONG,)], Says.NOTHING),
@@ -424,6 +436,36 @@ def of(recording: Recording, evidence: Evidence | None = None) -> tuple[Finding,
 @pytest.fixture(scope="module")
 def cut_off() -> Recording:
     return of_fault("pod-traffic-dropped")
+
+
+@pytest.mark.parametrize(
+    ("fault", "node", "line"),
+    [
+        ("bridge-nf-call-off", "ev-worker2", "net.bridge.bridge-nf-call-iptables is 0"),
+        ("cni-conf-missing", "ev-worker2", "cni plugin not initialized"),
+        ("kube-proxy-dead-stale-rules", "ev-worker2", "that it is well: timed out"),
+        ("nft-hidden-drop", "ev-worker2", "inet k8snet-fault-cut-off fault: "),
+        ("node-to-local-pod-blocked", "ev-worker2", 'oifname "cni0" ct state new drop'),
+        ("route-missing-podcidr", "ev-worker", "is via 10.203.0.1 dev eth0"),
+    ],
+)
+def test_a_recording_alone_gives_what_was_found_with_the_cluster(
+    fault: str, node: str, line: str
+) -> None:
+    recording = looked_at(fault)
+    report = recording.report
+    told = recorded_evidence(report)
+
+    (found,) = diagnose(
+        recorded_facts(report.environment),
+        recording.results,
+        report.not_running,
+        told,
+    )
+
+    assert (found.cause, found.nodes) == (fault, (node,))
+    assert found.confidence is Confidence.CONFIRMED
+    assert any(line in said for said in found.evidence), found.evidence
 
 
 def test_nothing_is_asked_where_nothing_fails() -> None:

@@ -1419,7 +1419,9 @@ HOST = "/host"
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 MOST_OUTPUT = 8 << 20
 IP_TTL, IPV6_UNICAST_HOPS = 2, 16
-RTM_GETROUTE, RTA_DST, RTA_OIF, RTA_GATEWAY, NLMSG_ERROR = 26, 1, 4, 5, 2
+NLMSG_ERROR, NLMSG_DONE, NLM_F_REQUEST, NLM_F_DUMP = 2, 3, 0x1, 0x300
+RTM_GETROUTE, RTA_DST, RTA_OIF, RTA_GATEWAY = 26, 1, 4, 5
+RTM_GETNEIGH, AF_BRIDGE, NDA_DST, NDA_LLADDR = 30, 7, 1, 2
 TRACED = 33434  # traceroute's own: nobody listens there
 
 SETTINGS = (
@@ -1486,21 +1488,54 @@ def look_at_route(probe: Probe) -> list[str]:
     packed = socket.inet_pton(family, address)
     asked = struct.pack("=8BI", family, len(packed) * 8, 0, 0, 0, 0, 0, 0, 0)
     asked += struct.pack("=HH", 4 + len(packed), RTA_DST) + packed
-    header = struct.pack("=IHHII", 16 + len(asked), RTM_GETROUTE, 1, 1, 0)
-    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 0) as sock:
-        sock.settimeout(probe.left())
-        sock.send(header + asked)
-        answer = sock.recv(LINE)
-    if struct.unpack_from("=H", answer, 4)[0] == NLMSG_ERROR:
-        number = -struct.unpack_from("=i", answer, 16)[0]
+    ((kind, answer),) = netlink(probe, RTM_GETROUTE, NLM_F_REQUEST, asked)
+    if kind == NLMSG_ERROR:
+        number = -struct.unpack_from("=i", answer)[0]
         return [errno.errorcode.get(number, str(number))]
-    attributes = dict(netlink_attributes(answer, 28))
+    attributes = dict(netlink_attributes(answer, 12))
     via = attributes.get(RTA_GATEWAY)
     way = [f"via {socket.inet_ntop(family, via)}"] if via else []
     if RTA_OIF in attributes:
         (index,) = struct.unpack("=I", attributes[RTA_OIF])
         way.append(f"dev {socket.if_indextoname(index)}")
     return [" ".join(way)]
+
+
+def look_at_forwarding(probe: Probe) -> list[str]:
+    """Say where tunnels send the frames for each hardware address."""
+    asked = struct.pack("=B3xiHBB", AF_BRIDGE, 0, 0, 0, 0)
+    flags = NLM_F_REQUEST | NLM_F_DUMP
+    found = []
+    for _kind, entry in netlink(probe, RTM_GETNEIGH, flags, asked):
+        (index,) = struct.unpack_from("=i", entry, 4)
+        attributes = dict(netlink_attributes(entry, 12))
+        to, mac = attributes.get(NDA_DST), attributes.get(NDA_LLADDR)
+        if to and mac:
+            family = socket.AF_INET if len(to) == 4 else socket.AF_INET6
+            name = socket.if_indextoname(index)
+            found.append(f"{name} {mac.hex(':')} to {socket.inet_ntop(family, to)}")
+    return sorted(found)
+
+
+def netlink(
+    probe: Probe, kind: int, flags: int, asked: bytes
+) -> list[tuple[int, bytes]]:
+    """Ask the kernel about its network; give each answer's type and what follows."""
+    header = struct.pack("=IHHII", 16 + len(asked), kind, flags, 1, 0)
+    found: list[tuple[int, bytes]] = []
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 0) as sock:
+        sock.send(header + asked)
+        while True:
+            sock.settimeout(probe.left())
+            data, offset = sock.recv(LINE), 0
+            while offset + 16 <= len(data):
+                length, kind = struct.unpack_from("=IH", data, offset)
+                if kind == NLMSG_DONE:
+                    return found
+                found.append((kind, data[offset + 16 : offset + length]))
+                offset += (length + 3) & ~3
+            if not flags & NLM_F_DUMP:
+                return found
 
 
 def netlink_attributes(message: bytes, offset: int) -> Any:
@@ -1569,6 +1604,7 @@ LOOKS: dict[str, Callable[[Probe], list[str]]] = {
     "settings": look_at_settings,
     "links": look_at_links,
     "route": look_at_route,
+    "forwarding": look_at_forwarding,
     "rules": look_at_rules,
     "plugins": look_at_plugins,
 }

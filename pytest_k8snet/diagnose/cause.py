@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from pytest_k8snet.model import ClusterFacts, Family, Observation, Protocol
 
 
+THINGS = (Kind.CLUSTER_IP, Kind.NODE_PORT, Kind.DNS_SERVER)
+"""The kinds of targets that may be at fault by themselves."""
+
+
 class Scope(StrEnum):
     """What a cause is a cause of."""
 
@@ -116,8 +120,9 @@ def either_way(cell: Cell, place: Place) -> bool:
 
 
 def at_it(cell: Cell, place: Place) -> bool:
-    """To the address or the Service."""
-    return cell.seen.probe.target.name in place.things
+    """To the address or the Service, whatever its name resolves to."""
+    target = cell.seen.probe.target
+    return target.kind in THINGS and target.name in place.things
 
 
 def depending(cell: Cell, place: Place) -> bool:
@@ -173,7 +178,7 @@ class Sign:
         """
         mine, bad = matrix.of(self.rules)
         bad = tuple(c for c in bad if place.is_of(c))
-        if self.fails and any(not place.touches(c) for c in bad):
+        if self.fails and place.nodes and any(not place.touches(c) for c in bad):
             return False
         bad = tuple(c for c in bad if self.region(c, place))
         if not self.fails and bad:

@@ -30,6 +30,7 @@ class Look(StrEnum):
     # An agent on the Node's own network looks, without privileges.
     SETTINGS = "settings"  # "name=value" of the kernel; no value where there is none
     LINKS = "links"  # "name type state mac=...", of a bridge's ports also "hairpin=..."
+    FORWARDING = "forwarding"  # of a Node's tunnels: "name mac to ADDRESS"
     ROUTE = "route"  # to an address: "via ADDRESS dev NAME", or the errno
     HEALTH = "health"  # of kube-proxy: the HTTP status, or why there is none
 

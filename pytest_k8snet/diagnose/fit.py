@@ -6,10 +6,9 @@ from dataclasses import dataclass, replace
 from itertools import product
 from typing import TYPE_CHECKING
 
-from pytest_k8snet.diagnose.cause import Place, Scope
+from pytest_k8snet.diagnose.cause import THINGS, Place, Scope
 from pytest_k8snet.diagnose.causes import CAUSES
 from pytest_k8snet.diagnose.evidence import Says
-from pytest_k8snet.model import Kind
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -17,12 +16,10 @@ if TYPE_CHECKING:
     from pytest_k8snet.diagnose.cause import Cause
     from pytest_k8snet.diagnose.evidence import Evidence, Testimony
     from pytest_k8snet.diagnose.matrix import Cell, Matrix
-    from pytest_k8snet.model import ClusterFacts
+    from pytest_k8snet.model import ClusterFacts, Kind
 
 NEARLY = 0.5
 """What part of what the best one accounts for makes another cause a suspect, too."""
-
-THINGS = (Kind.CLUSTER_IP, Kind.NODE_PORT, Kind.DNS_SERVER)
 
 
 @dataclass(frozen=True)

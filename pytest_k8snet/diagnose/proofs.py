@@ -171,6 +171,19 @@ def other_tunnel_address(
     return rules_out(line) if told <= own else confirms(line)
 
 
+def sent_astray(
+    place: Place, facts: ClusterFacts, answers: tuple[Values, ...]
+) -> Testimony:
+    """Look for frames that a Node's tunnel sends to what is no Node."""
+    known = {a for n in (*facts.nodes, *facts.left_out) for a in n.addresses}
+    of_vxlan = [line for line in answers[0] if line.startswith(TUNNELS)]
+    astray = [line for line in of_vxlan if line.split()[-1] not in known]
+    (node, *_) = place.nodes
+    if astray:
+        return confirms(f"on {node} {astray[0]}, which is no Node")
+    return rules_out(f"the tunnel of {node} leads to Nodes") if of_vxlan else NOTHING
+
+
 def no_route(
     place: Place, facts: ClusterFacts, answers: tuple[Values, ...]
 ) -> Testimony:
@@ -339,6 +352,7 @@ TUNNEL_MOVED = Proof(
     ),
     other_tunnel_address,
 )
+SENT_ASTRAY = Proof(of_node(Look.FORWARDING), sent_astray)
 NO_ROUTE = Proof(of_ways, no_route)
 NO_SERVICE_RULES = Proof(of_node(Look.RULES), no_service_rules)
 PROXY_SILENT = Proof(of_node(Look.HEALTH), proxy_silent)

@@ -160,6 +160,7 @@ OF_AGENTS: Mapping[Look, Callable[[Question, Channel, ClusterFacts], Values]] = 
     Look.SETTINGS: _look,
     Look.LINKS: _look,
     Look.ROUTE: _look,
+    Look.FORWARDING: _look,
     Look.HEALTH: _health,
     Look.TRACE: _trace,
     Look.RULES: lambda *asked: filters.rules(_look(*asked)),

@@ -28,6 +28,7 @@ from pytest_k8snet.diagnose.proofs import (
     DROPS,
     FORWARDING_OFF,
     NO_ROUTE,
+    SENT_ASTRAY,
     TABLE_FULL,
     TUNNEL_DOWN,
     TUNNEL_MOVED,
@@ -105,6 +106,23 @@ NODE_CAUSES = (
         next="a firewall between {node} and {peer}: does it let the tunnel's UDP port "
         "(8472 or 4789) through, both ways?",
         link=THREADS + "flannel-io/flannel/issues/871",
+    ),
+    Cause(
+        id="vxlan-fdb-wrong-vtep",
+        layer="CNI overlay",
+        scope=Scope.PAIR,
+        says="The tunnel of {node} sends what is for {peer} elsewhere{only}.",
+        signs=(
+            Sign(POD, either_way),
+            Sign(NODE_TO_POD, either_way),
+            Sign(POD_TO_NODE, either_way, fails=False),
+        ),
+        where=has_overlay,
+        proofs=(SENT_ASTRAY,),
+        unsigned=True,
+        next="on {node}: bridge fdb show, beside the InternalIPs of the Nodes; restart "
+        "the network plugin's agent there",
+        link=THREADS + "flannel-io/flannel/issues/1788",
     ),
     Cause(
         id="arp-stale-peer-node",

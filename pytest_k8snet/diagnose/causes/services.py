@@ -64,6 +64,11 @@ def policed_at(cell: Cell, place: Place) -> bool:
     return end == place.nodes[0]
 
 
+def unrefused(cell: Cell, _: Place) -> bool:
+    """To where nobody serves, once the kernel has refused as often as it may."""
+    return cell.rule == "SERVICE-NO-ENDPOINTS" and timed_out(cell.seen)
+
+
 def refused(seen: Observation) -> bool:
     """Whether somebody said that nobody serves."""
     return seen.outcome is Outcome.REFUSED
@@ -155,7 +160,7 @@ SERVICE_CAUSES = (
         scope=Scope.NODE,
         says="A UDP client on {node} keeps being sent to a backend that is gone{only}.",
         signs=(
-            Sign(("SERVICE-UDP-REMAP",), asked_on),
+            Sign(("SERVICE-UDP-REMAP",), asked_on, every=False),
             Sign(("SERVICE-BACKEND-REMOVED",), asked_on, fails=False),
         ),
         breaks=("SERVICE-UDP-REMAP",),
@@ -248,6 +253,7 @@ SERVICE_CAUSES = (
         scope=Scope.OBJECT,
         says="The Service {thing} refuses connections from everywhere{only}.",
         signs=(Sign((), at_it, how=refused),),
+        reaches=unrefused,
         proofs=(
             Proof(
                 of_things(Look.SERVICE),
@@ -264,6 +270,7 @@ SERVICE_CAUSES = (
         scope=Scope.OBJECT,
         says="The Pods behind {thing} refuse connections{only}.",
         signs=(Sign((), at_it, how=refused),),
+        reaches=unrefused,
         proofs=(
             Proof(
                 of_things(Look.SERVICE),
