@@ -99,7 +99,8 @@ def _cluster(commands: Subparsers) -> None:
     summary = "make, list, inspect, change and remove local clusters"
     parser = commands.add_parser("cluster", help=summary, description=summary)
     below = parser.add_subparsers(metavar="COMMAND", required=True)
-    for add in CLUSTER_SUBCOMMANDS:
+    changing = (_up, _down, _upgrade, _restart, _build)
+    for add in (*changing, _list, _status, _logs, _shell, _kubeconfig):
         add(below)
 
 
@@ -446,19 +447,6 @@ def _run_watch(options: argparse.Namespace) -> int:
 
     return watch_command.run(options)
 
-
-CLUSTER_SUBCOMMANDS: tuple[Callable[[Subparsers], None], ...] = (
-    _up,
-    _down,
-    _list,
-    _status,
-    _upgrade,
-    _restart,
-    _logs,
-    _shell,
-    _build,
-    _kubeconfig,
-)
 
 # Adding a subcommand: write a function that adds its parser, and name it here.
 SUBCOMMANDS: tuple[Callable[[Subparsers], None], ...] = (
