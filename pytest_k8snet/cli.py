@@ -416,18 +416,6 @@ def _run_build(options: argparse.Namespace) -> int:
     return 0
 
 
-def _kubeconfig(commands: Subparsers) -> None:
-    parser = _command(
-        commands, "kubeconfig", _run_kubeconfig, "print a cluster's own kubeconfig"
-    )
-    parser.add_argument("name", metavar="NAME", nargs="?")
-
-
-def _run_kubeconfig(options: argparse.Namespace) -> int:
-    print(localcluster.kubeconfig_text(options.name).rstrip())
-    return 0
-
-
 def _watch(commands: Subparsers) -> None:
     parser = _command(
         commands,
@@ -446,6 +434,18 @@ def _run_watch(options: argparse.Namespace) -> int:
     from . import watch_command  # noqa: PLC0415 - needs a Kubernetes client
 
     return watch_command.run(options)
+
+
+def _kubeconfig(commands: Subparsers) -> None:
+    parser = _command(
+        commands, "kubeconfig", _run_kubeconfig, "print a cluster's own kubeconfig"
+    )
+    parser.add_argument("name", metavar="NAME", nargs="?")
+
+
+def _run_kubeconfig(options: argparse.Namespace) -> int:
+    print(localcluster.kubeconfig_text(options.name).rstrip())
+    return 0
 
 
 # Adding a subcommand: write a function that adds its parser, and name it here.

@@ -138,7 +138,7 @@ class _Session:
         self.watch.end()
         watched = self._save()
         terminal = sys.stdout.isatty()
-        width = os.get_terminal_size().columns if terminal else 100
+        width = os.get_terminal_size().columns if terminal else 120
         print(tables(watched, width=width, colour=terminal), end="", flush=True)
         return self._status(watched)
 

@@ -214,11 +214,14 @@ class Watch:
         """Count no more, and fetch what was seen until now."""
         with self._lock:
             self._ended = ended = time.monotonic()
-        deadline = ended + FETCH
-        while time.monotonic() < deadline and not self._stopped.is_set():
-            if all(a.covered >= ended for a in self.agents.values()):
+        said = False
+        while (waited := time.monotonic() - ended) < FETCH:
+            late = [a.name for a in self.agents.values() if a.covered < ended]
+            if not late or self._stopped.wait(0.1):
                 return
-            self._stopped.wait(0.1)
+            if waited > REPLY and not said:
+                said = True
+                self._progress(f"fetching what {', '.join(late)} saw")
 
     def close(self) -> list[str]:
         """Stop asking, and remove everything; give what is still terminating."""

@@ -325,6 +325,14 @@ def test_what_did_not_arrive_is_given_again(agent: Agent, port: int) -> None:
     assert all(batch["number"] > known["after"] for batch in later)
 
 
+def test_a_new_controller_takes_the_place_of_the_one_before(
+    agent: Agent, tmp_path: Path
+) -> None:
+    with controlling(tmp_path) as second:
+        assert agent.stdout.readline() == ""
+        assert second.ask(op="watch", paths={})["outcome"] == "answered"
+
+
 def test_after_a_restart_it_counts_anew(tmp_path: Path, port: int) -> None:
     lives: list[str] = []
     for _ in range(2):

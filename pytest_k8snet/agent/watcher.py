@@ -370,6 +370,7 @@ class Loop:
         self._handlers: dict[int, Handler] = {}
         self._due: list[tuple[float, int, Path]] = []
         self._waiting: deque[Ask] = deque()
+        self._hang_up: Callable[[], None] = lambda: None
 
     @staticmethod
     def now() -> float:
@@ -476,8 +477,19 @@ class Loop:
     # ------------------------------------------------------------------ the controller
 
     def converse(self, client: socket.socket) -> None:
-        """Do what a controller says that came by the Unix socket."""
+        """Do what a controller says that came by the Unix socket.
+
+        There is one: a stream that a container runtime lost may never end by itself.
+        """
         incoming, outgoing = Lines(), bytearray()
+        self._hang_up()
+
+        def hang_up() -> None:
+            self.forget(client.fileno())
+            client.close()
+            self._hang_up = lambda: None
+
+        self._hang_up = hang_up
 
         def flush() -> None:
             try:
@@ -499,8 +511,7 @@ class Loop:
             except BlockingIOError:
                 return
             except OSError:
-                self.forget(client.fileno())
-                client.close()
+                hang_up()
 
         self.on(client.fileno(), IN, ready)
         outgoing.extend(self.hello())

@@ -74,14 +74,13 @@ def _section(
     rows.sort(key=lambda row: -row[1].seconds)
     if rows:
         table = Table(box=None, pad_edge=False, header_style="bold")
-        table.add_column("path")
-        for name in ("from (UTC)", "to", "seconds", "gap", "lost", "failed"):
+        for name in ("seconds", "gap", "lost", "failed", "from (UTC)", "to"):
             table.add_column(name, justify="right", no_wrap=True)
-        table.add_column("mostly")
+        for name in ("mostly", "path"):
+            table.add_column(name, overflow="fold")
         for one, outage in rows[:MOST_ROWS]:
-            over = outage.seconds > budget
-            style = "red" if over else None
-            table.add_row(str(one.path), *_row(outage, started), style=style)
+            style = "red" if outage.seconds > budget else None
+            table.add_row(*_row(outage, started), str(one.path), style=style)
         console.print(table)
     if (more := len(rows) - MOST_ROWS) > 0:
         console.print(f"... and {more} more outages")
@@ -91,12 +90,12 @@ def _section(
 
 def _row(outage: Outage, started: float) -> list[str]:
     return [
-        _clock(started + outage.start),
-        _clock(started + outage.end) if outage.over else "-",
         f"{outage.seconds:.1f}",
         f"{outage.gap:.1f}",
         str(outage.lost),
         str(outage.failed),
+        _clock(started + outage.start),
+        _clock(started + outage.end) if outage.over else "-",
         str(outage.why),
     ]
 
