@@ -43,7 +43,7 @@ def test_every_rule_has_an_explanation(
     assert "\n  asked " in said or "\n  watched " in said
 
 
-@pytest.mark.parametrize("cause", [cause.id for cause in CAUSES])
+@pytest.mark.parametrize("cause", sorted({cause.id for cause in CAUSES}))
 def test_every_cause_has_an_explanation(
     cause: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -44,10 +44,13 @@ def explain(name: str) -> str:
     """
     rules = {rule.id: rule for rule in RULES}
     of_checks = {check.id: check.rule for check in checks(RULES)}
-    causes = {cause.id: cause for cause in CAUSES}
+    causes: dict[str, list[Cause]] = {}
+    for cause in CAUSES:
+        causes.setdefault(cause.id, []).append(cause)
     for one in (name, name.upper(), name.lower()):
+        # What shows in several ways is as many values.
         if one in causes:
-            return _cause(causes[one])
+            return "\n".join(map(_cause, causes[one]))
         if rule := rules.get(one) or of_checks.get(one):
             return _rule(rule)
     alike = [i for i in (*rules, *causes) if name.upper() in i.upper()]
