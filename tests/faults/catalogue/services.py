@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from faults.catalogue.network import AT_THE_FIRST, SPREAD_OUT, each
-from faults.ends import asked_on, dialled_at, entering, everywhere
+from faults.ends import asked_on, dialled_at, either, entering, everywhere, to
 from faults.expected import Blame, Expected
 from pytest_k8snet.faults import upstream
 from pytest_k8snet.faults.catalogue import network as shipped
 from pytest_k8snet.faults.catalogue import objects
-from pytest_k8snet.faults.catalogue.nodes import OTHER
+from pytest_k8snet.faults.catalogue.nodes import ONE, OTHER
 
 NODE_PORTS = ("NODEPORT-FROM-POD", "NODEPORT-FROM-NODE", "NODEPORT-HEALTH-CHECK")
 
@@ -68,7 +68,11 @@ SELECTS_NOBODY = Expected(
 
 EXTERNAL_LOCAL = Expected(
     objects.EXTERNAL_LOCAL,
-    red={"NODEPORT-EVERY-NODE": everywhere},
+    # Its backend is on the first Node.
+    red=each(
+        ("NODEPORT-EVERY-NODE", "NODEPORT-FROM-NODE", "NODEPORT-FROM-POD"),
+        to("node-port-first", either(entering(ONE), entering(OTHER))),
+    ),
     blame=Blame("etp-local-blackhole", thing="node-port-first"),
 )
 
