@@ -184,9 +184,9 @@ def first_dns_replica_silent(site: Site) -> Iterator[None]:
 
 
 def dns_without_api(site: Site) -> Iterator[None]:
-    """Drop what the cluster DNS asks the API server; it goes on with what it knows."""
+    """Drop what the API server tells the cluster DNS; it goes on with what it knows."""
     replicas = site.dns_replicas()
-    with _in_dns_replicas(site, replicas, LEAVING, "tcp dport { 443, 6443 } drop"):
+    with _in_dns_replicas(site, replicas, ARRIVING, "tcp sport { 443, 6443 } drop"):
         yield
 
 

@@ -11,9 +11,9 @@ import yaml
 from access import kubeconfig_for, rules_in
 from conftest import NAME, made
 from faults import seen
-from faults.edge import EDGE_ROUNDS, EdgeExpected
+from faults.edge import EDGE_ROUNDS
 from faults.ends import everywhere
-from faults.expected import ENTERED_BY
+from faults.expected import ENTERED_BY, ByRule
 from faults.table import Sighting
 from shipped_suite import Suite
 
@@ -96,7 +96,7 @@ def test_what_is_found_and_gets_no_address_does_not_apply(
     "faults", EDGE_ROUNDS, ids=lambda faults: "+".join(map(str, faults))
 )
 def test_what_is_wrong_is_seen(
-    faults: tuple[EdgeExpected, ...], suite_there: Suite, sightings: list[Sighting]
+    faults: tuple[ByRule, ...], suite_there: Suite, sightings: list[Sighting]
 ) -> None:
     arguments = [word for one in faults for word in one.args]
     with ExitStack() as stack:

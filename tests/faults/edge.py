@@ -3,43 +3,12 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
+from faults.expected import ByRule
 from pytest_k8snet.faults.catalogue import edge as shipped
 from pytest_k8snet.faults.fault import Fault
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from faults.expected import Blame
-
-
-@dataclass(frozen=True)
-class EdgeExpected:
-    """What must be seen of one fault on the cluster of ``edge.yaml``.
-
-    Attributes:
-        fault: the fault.
-        red: the rules that must fail, each with what must be said of it.
-        inconclusive: the rules that cannot be judged because of it.
-        args: of the suite, beside those that choose its rules.
-        blame: what the first finding must say.
-
-    """
-
-    fault: Fault
-    red: Mapping[str, str]
-    inconclusive: frozenset[str] = frozenset()
-    args: tuple[str, ...] = ()
-    may: Mapping[str, str] = field(default_factory=dict)
-    blame: Blame | None = None
-
-    def __str__(self) -> str:
-        return self.fault.id
-
-
-POOL_EXHAUSTED = EdgeExpected(
+POOL_EXHAUSTED = ByRule(
     shipped.POOL_EXHAUSTED,
     red={"LOADBALANCER-STATUS": "got nothing, should be address"},
     inconclusive=frozenset(
@@ -49,7 +18,7 @@ POOL_EXHAUSTED = EdgeExpected(
         }
     ),
 )
-SPEAKERS_GONE = EdgeExpected(
+SPEAKERS_GONE = ByRule(
     shipped.SPEAKERS_GONE,
     red=dict.fromkeys(
         (
@@ -62,7 +31,7 @@ SPEAKERS_GONE = EdgeExpected(
     # Nobody is kept out where nobody gets in, and no path of a host answers.
     inconclusive=frozenset({"LOADBALANCER-SOURCE-RANGES", "INGRESS-NO-BACKEND"}),
 )
-CONTROLLER_GONE = EdgeExpected(
+CONTROLLER_GONE = ByRule(
     shipped.CONTROLLER_GONE,
     red={
         "INGRESS-STATUS": "got nothing, should be address",
@@ -75,16 +44,16 @@ CONTROLLER_GONE = EdgeExpected(
         }
     ),
 )
-CONTROLLER_AS_IT_COMES = EdgeExpected(
+CONTROLLER_AS_IT_COMES = ByRule(
     shipped.CONTROLLER_AS_IT_COMES,
     red={"INGRESS-HOST-PATH": "/deeper", "INGRESS-NO-BACKEND": "should be 503"},
 )
-CONTROLLER_SERVICE_WRONG_PORT = EdgeExpected(
+CONTROLLER_SERVICE_WRONG_PORT = ByRule(
     shipped.CONTROLLER_SERVICE_WRONG_PORT,
     red={"INGRESS-HOST-PATH": "(connect", "GATEWAY-HTTP": "(connect"},
     inconclusive=frozenset({"INGRESS-NO-BACKEND"}),
 )
-WRONG_CERTIFICATE = EdgeExpected(
+WRONG_CERTIFICATE = ByRule(
     shipped.WRONG_CERTIFICATE,
     red={
         "INGRESS-TLS": "should be 8080",
@@ -92,7 +61,7 @@ WRONG_CERTIFICATE = EdgeExpected(
         "GATEWAY-TLS": "certificate",
     },
 )
-EXPIRED_CERTIFICATE = EdgeExpected(
+EXPIRED_CERTIFICATE = ByRule(
     Fault(
         id="expired-certificate",
         breaks="The certificates of Ingresses and Gateways have expired.",
@@ -103,11 +72,11 @@ EXPIRED_CERTIFICATE = EdgeExpected(
     red=dict.fromkeys(("INGRESS-CERT-VALID", "GATEWAY-TLS"), "certificate has expired"),
     args=("-p", "expired_certificates"),
 )
-SOURCE_RANGES_LOST = EdgeExpected(
+SOURCE_RANGES_LOST = ByRule(
     shipped.SOURCE_RANGES_LOST,
     red={"LOADBALANCER-SOURCE-RANGES": "should be blocked"},
 )
-SOURCE_HIDDEN = EdgeExpected(
+SOURCE_HIDDEN = ByRule(
     shipped.SOURCE_HIDDEN,
     red={"LOADBALANCER-SOURCE-LOCAL": "source seen is"},
 )

@@ -81,6 +81,31 @@ class Expected:
         return self.fault.id
 
 
+@dataclass(frozen=True)
+class ByRule:
+    """What must be seen of one fault, whichever cells its rules have.
+
+    Attributes:
+        fault: the fault.
+        red: the rules that must fail, each with what must be said of it.
+        inconclusive: the rules that cannot be judged because of it.
+        may: the rules that chance decides about, each with why.
+        args: what the suite is run with, beside what chooses its rules.
+        blame: what the first finding must say.
+
+    """
+
+    fault: Fault
+    red: Mapping[str, str]
+    inconclusive: frozenset[str] = frozenset()
+    args: tuple[str, ...] = ()
+    may: Mapping[str, str] = field(default_factory=dict)
+    blame: Blame | None = None
+
+    def __str__(self) -> str:
+        return self.fault.id
+
+
 Round = tuple[Expected, ...]
 """Faults that are made together, because each shows by itself."""
 

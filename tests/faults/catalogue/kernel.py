@@ -122,21 +122,9 @@ CONNECTIONS_EXHAUSTED = Expected(
     red=each(("POD-TO-POD", "NODE-TO-REMOTE-POD"), dialled_at(OTHER)),
 )
 
-HIDDEN_DROP = Expected(
-    shipped.HIDDEN_DROP,
-    red=each(("POD-TO-POD", "NODE-TO-REMOTE-POD"), dialled_at(OTHER)),
-)
-
-LINK_LOSSY = Expected(
-    shipped.LINK_LOSSY,
-    red={"POD-LOSS": crossing(OTHER)},
-)
-
 EXPECTED = (
     FORWARDING_OFF,
     FORWARD_DROP,
     BRIDGE_UNFILTERED,
     CONNECTIONS_EXHAUSTED,
-    HIDDEN_DROP,
-    LINK_LOSSY,
 )

@@ -47,22 +47,7 @@ TUNNEL_MAC_STALE = Expected(
     },
 )
 
-TUNNEL_WRONG_PEER = Expected(
-    shipped.TUNNEL_WRONG_PEER,
-    red=TUNNEL_BLOCKED.red,
-    inconclusive=TUNNEL_BLOCKED.inconclusive,
-    may=TUNNEL_BLOCKED.may,
-)
-
-TUNNEL_DOWN = Expected(
-    shipped.TUNNEL_DOWN,
-    red=TUNNEL_MAC_STALE.red,
-    inconclusive=TUNNEL_MAC_STALE.inconclusive,
-)
-
 EXPECTED = (
-    TUNNEL_WRONG_PEER,
-    TUNNEL_DOWN,
     TUNNEL_BLOCKED,
     TUNNEL_MAC_STALE,
 )

@@ -76,20 +76,7 @@ EXTERNAL_LOCAL = Expected(
     blame=Blame("etp-local-blackhole", thing="node-port-first"),
 )
 
-ORPHAN_SLICE = Expected(
-    objects.ORPHAN_SLICE,
-    red=each(("SERVICE-ALL-BACKENDS", "SERVICE-TARGET-PORT"), everywhere),
-    blame=Blame("endpointslice-orphan", thing="few"),
-)
-
-DNS_WITHOUT_API = Expected(
-    shipped.DNS_WITHOUT_API,
-    red=each(("DNS-SERVICE", "DNS-HEADLESS", "SERVICE-BY-NAME"), everywhere),
-)
-
 EXPECTED = (
-    ORPHAN_SLICE,
-    DNS_WITHOUT_API,
     PROXY_STOPPED,
     UDP_PINNED,
     NODE_PORTS_CLOSED,
