@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from faults.benchmark import CONFUSABLE
+from faults.benchmark import BENCHMARK, CONFUSABLE, LIKE_THEM
 from faults.catalogue.network import HAIRPIN_OFF
 from recordings import real
 
+from benchmarks.faults.__main__ import chosen, options
 from benchmarks.faults.document import document, read, table
 from benchmarks.faults.run import Healthy, Results
 from benchmarks.faults.scoring import Score, alarms, confused, score
@@ -42,6 +43,20 @@ def broken(
 
 def scored(report: Report) -> Score:
     return score(HAIRPIN_OFF, report)
+
+
+def test_of_every_fault_of_the_benchmark_something_is_expected() -> None:
+    given = options().parse_args(["--confusable"])
+
+    assert [one.fault.id for one in chosen(given)] == [*BENCHMARK, *LIKE_THEM]
+    assert len(BENCHMARK) == 25
+
+
+def test_the_document_has_a_row_for_each_that_was_made() -> None:
+    known = DOCUMENT.read_text(encoding="utf-8")
+
+    assert {line.fault for line in read(known)} <= {*BENCHMARK, *LIKE_THEM}
+    assert document(known, []) == known
 
 
 def test_a_fault_is_detected_when_all_that_it_breaks_is_red_and_nothing_else() -> None:
