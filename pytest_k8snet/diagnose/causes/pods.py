@@ -25,7 +25,6 @@ POD_CAUSES = (
         says="{node} has no network plugin configured: it takes no new Pods.",
         # It takes a while until the Node says so; its Pods do at once.
         signs=(Sign((*NODE_READY, RUNS), asked_on, every=False),),
-        breaks=(*NODE_READY, RUNS),
         proofs=(
             Proof(of_node(Look.CONDITIONS), mentions(UNINITIALIZED)),
             warned(UNINITIALIZED),
@@ -42,7 +41,6 @@ POD_CAUSES = (
         scope=Scope.NODE,
         says="{node} has no addresses left for new Pods.",
         signs=NOT_RUNNING,
-        breaks=(RUNS,),
         proofs=(warned("(?i)no IP addresses available|no available ip"),),
         unsigned=True,
         next="on {node}: ls /var/lib/cni/networks/*: are there more files than Pods? "
@@ -55,7 +53,6 @@ POD_CAUSES = (
         scope=Scope.NODE,
         says="{node} lacks a network plugin that its configuration names.",
         signs=NOT_RUNNING,
-        breaks=(RUNS,),
         proofs=(warned("(?i)failed to find plugin"),),
         unsigned=True,
         next="on {node}: ls /opt/cni/bin",
@@ -68,7 +65,6 @@ POD_CAUSES = (
         says="The network plugin of {node} does not know the version of its own "
         "configuration.",
         signs=NOT_RUNNING,
-        breaks=(RUNS,),
         proofs=(warned("incompatible CNI versions"),),
         unsigned=True,
         next="on {node}: cniVersion in /etc/cni/net.d; CNI_COMMAND=VERSION "
@@ -81,7 +77,6 @@ POD_CAUSES = (
         scope=Scope.NODE,
         says="The bridge of {node} has an address of another range than its Pods.",
         signs=NOT_RUNNING,
-        breaks=(RUNS,),
         proofs=(warned("already has an IP address different from"),),
         unsigned=True,
         next="on {node}: ip addr show cni0; remove it, and it is made anew",
