@@ -74,6 +74,17 @@ ON_THE_WAY = (
     Sign(NODE_TO_OWN_POD, asked_on, fails=False),
 )
 
+TUNNEL_CUT = (
+    Sign(POD, either_way),
+    Sign(NODE_TO_POD, either_way),
+    Sign(POD_TO_NODE, either_way, fails=False),
+)
+TUNNEL_DEAD = (
+    *ON_THE_WAY,
+    Sign(NODE_TO_POD, crossing),
+    Sign(POD_TO_NODE, crossing, fails=False),
+)
+
 NODE_CAUSES = (
     Cause(
         id="route-missing-podcidr",
@@ -96,11 +107,7 @@ NODE_CAUSES = (
         scope=Scope.PAIR,
         says="Tunnel packets between {node} and {peer} are lost{only}; the Nodes "
         "themselves reach each other.",
-        signs=(
-            Sign(POD, either_way),
-            Sign(NODE_TO_POD, either_way),
-            Sign(POD_TO_NODE, either_way, fails=False),
-        ),
+        signs=TUNNEL_CUT,
         where=has_overlay,
         proofs=(ruled(such=TUNNEL_PORTS),),
         next="a firewall between {node} and {peer}: does it let the tunnel's UDP port "
@@ -112,11 +119,7 @@ NODE_CAUSES = (
         layer="CNI overlay",
         scope=Scope.PAIR,
         says="The tunnel of {node} sends what is for {peer} elsewhere{only}.",
-        signs=(
-            Sign(POD, either_way),
-            Sign(NODE_TO_POD, either_way),
-            Sign(POD_TO_NODE, either_way, fails=False),
-        ),
+        signs=TUNNEL_CUT,
         where=has_overlay,
         proofs=(SENT_ASTRAY,),
         unsigned=True,
@@ -184,11 +187,7 @@ NODE_CAUSES = (
         layer="CNI overlay",
         scope=Scope.NODE,
         says="The tunnel of {node} is dead{only}: no other Node reaches its Pods.",
-        signs=(
-            *ON_THE_WAY,
-            Sign(NODE_TO_POD, crossing),
-            Sign(POD_TO_NODE, crossing, fails=False),
-        ),
+        signs=TUNNEL_DEAD,
         where=has_overlay,
         proofs=(TUNNEL_MOVED,),
         next="on {node}: ip -d link show type vxlan; compare its address with what the "
@@ -200,11 +199,7 @@ NODE_CAUSES = (
         layer="CNI overlay",
         scope=Scope.NODE,
         says="The tunnel of {node} is down or gone{only}.",
-        signs=(
-            *ON_THE_WAY,
-            Sign(NODE_TO_POD, crossing),
-            Sign(POD_TO_NODE, crossing, fails=False),
-        ),
+        signs=TUNNEL_DEAD,
         where=has_overlay,
         proofs=(TUNNEL_DOWN,),
         unsigned=True,
