@@ -355,6 +355,7 @@ TUNNEL_MOVED = Proof(
 SENT_ASTRAY = Proof(of_node(Look.FORWARDING), sent_astray)
 NO_ROUTE = Proof(of_ways, no_route)
 NO_SERVICE_RULES = Proof(of_node(Look.RULES), no_service_rules)
+AGENTS = "flannel|cilium|calico|antrea|kube-router|ovnkube|weave|kindnet"
 PROXY_SILENT = Proof(of_node(Look.HEALTH), proxy_silent)
 
 
@@ -365,6 +366,11 @@ def ruled(
     return Proof(
         of_both(Look.RULES), filters(*hooks, what=what, such=such, else_not=else_not)
     )
+
+
+def lacks(pattern: str) -> Proof:
+    """Look for a DaemonSet of the cluster's own that the Node lacks a Pod of."""
+    return Proof(of_node(Look.WORKLOADS), mentions(pattern))
 
 
 def warned(pattern: str) -> Proof:

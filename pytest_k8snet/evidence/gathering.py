@@ -37,7 +37,7 @@ MOST_INSPECTED = 8
 TRACE_SECONDS = 1.5
 LOOK_SECONDS = 5.0
 PROXY_HEALTH = {"op": "http", "port": 10256, "path": "/healthz", "timeout": 2.0}
-DNS_PODS = "/api/v1/namespaces/kube-system/pods"
+SYSTEM = DNS_PODS = "/api/v1/namespaces/kube-system/pods"
 COREFILE = "/api/v1/namespaces/kube-system/configmaps/coredns"
 NEEDS_INSPECTOR = "only --k8snet-inspect-nodes lets us see that"
 
@@ -228,6 +228,7 @@ OF_API: Mapping[Look, Callable[[Question, Sources], Values]] = {
     Look.CONDITIONS: lambda q, s: objects.conditions(_node(q, s)),
     Look.TUNNEL: lambda q, s: objects.tunnel(_node(q, s)),
     Look.EVENTS: _events,
+    Look.WORKLOADS: lambda q, s: objects.workloads(s.api.list(SYSTEM), q.node),
     Look.RANGES: lambda _, s: objects.ranges(s.facts, pod_addresses(s.api)),
     Look.SERVICE: _service,
     Look.FORWARD: _forward,
