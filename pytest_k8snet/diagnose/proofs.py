@@ -238,9 +238,11 @@ def filters(
 
 
 def no_service_rules(
-    place: Place, _facts: ClusterFacts, answers: tuple[Values, ...]
+    place: Place, facts: ClusterFacts, answers: tuple[Values, ...]
 ) -> Testimony:
-    """Count the rules for Services."""
+    """Count the rules for Services, where a service proxy makes such."""
+    if facts.service_proxy not in {"kube-proxy iptables", "kube-proxy nftables"}:
+        return NOTHING
     counts = [line for line in answers[0] if line.startswith("services ")]
     known = sum(int(line.rpartition(": ")[2]) for line in counts)
     (node, *_) = place.nodes
