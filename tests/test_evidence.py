@@ -387,7 +387,7 @@ SETTING = ("net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1")
             Says.CONFIRMS,
         ),
         ("kube-proxy-dead-stale-rules", Place((B,)), [("timed out",)], Says.CONFIRMS),
-        ("kube-proxy-dead-stale-rules", Place((B,)), [("200",)], Says.NOTHING),
+        ("kube-proxy-dead-stale-rules", Place((B,)), [("200",)], Says.RULES_OUT),
         (
             "svc-selector-mismatch",
             Place(things=("web",)),
@@ -438,7 +438,7 @@ def test_every_proof_is_told_of_when_a_cause_is_explained() -> None:
     said = explain("kube-proxy-rules-missing")
 
     assert "  proof     rules on NODE (--k8snet-inspect-nodes)\n" in said
-    assert "            health on NODE\n" in said
+    assert "            workloads on NODE\n" in said
     proved = {c.id for c in CAUSES if c.proofs}
     assert all(("  proof " in explain(c.id)) == (c.id in proved) for c in CAUSES)
     assert explain("netpol-not-enforced").count("  layer ") == len({"Node", "cluster"})

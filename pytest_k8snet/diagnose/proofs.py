@@ -258,7 +258,7 @@ def proxy_silent(
         return NOTHING
     said, node = answers[0][0], place.nodes[0]
     if said == "200":
-        return NOTHING
+        return rules_out(f"kube-proxy on {node} says that it is well")
     return confirms(f"kube-proxy on {node} does not say that it is well: {said}")
 
 

@@ -22,7 +22,6 @@ from pytest_k8snet.diagnose.cause import (
     within,
 )
 from pytest_k8snet.diagnose.causes._traffic import MODEL, POD, SERVICE, THREADS
-from pytest_k8snet.diagnose.evidence import Look, Proof
 from pytest_k8snet.diagnose.matrix import RUNS
 from pytest_k8snet.diagnose.proofs import (
     DROPS,
@@ -33,10 +32,7 @@ from pytest_k8snet.diagnose.proofs import (
     TUNNEL_DOWN,
     TUNNEL_MOVED,
     TUNNEL_PORTS,
-    anything,
-    of_cluster,
     ruled,
-    strays,
 )
 from pytest_k8snet.model import Outcome
 
@@ -251,6 +247,19 @@ NODE_CAUSES = (
         link=THREADS + "flannel-io/flannel/issues/1999",
     ),
     Cause(
+        id="link-lossy",
+        layer="node kernel",
+        scope=Scope.NODE,
+        says="Some of the packets to or from {node} are lost{only}.",
+        signs=(
+            Sign(("POD-LOSS",), crossing, every=False),
+            Sign(("POD-LOSS",), within, fails=False),
+            Sign(POD, crossing, fails=False),
+        ),
+        next="on {node} and at its switch: ip -s link; ethtool -S; nstat",
+        link=THREADS + "kubernetes/kubernetes/issues/76699",
+    ),
+    Cause(
         id="mtu-differs",
         layer="CNI",
         scope=Scope.CLUSTER,
@@ -364,39 +373,5 @@ NODE_CAUSES = (
         next="kubectl get node {node} -o wide: is its InternalIP the one that its "
         "kubelet listens on, and is 10250 let through?",
         link=THREADS + "kubernetes/website/issues/6870",
-    ),
-    Cause(
-        id="node-network-unavailable",
-        layer="control plane",
-        scope=Scope.NODE,
-        says="{node} is not ready, or says that its network is not.",
-        signs=(Sign(("NODE-READY",), asked_on),),
-        breaks=("NODE-READY",),
-        next="kubectl describe node {node}: the conditions and their messages",
-        link="https://kubernetes.io/docs/reference/node/node-status/",
-    ),
-    Cause(
-        id="podcidr-duplicate-two-nodes",
-        layer="IPAM",
-        scope=Scope.NODE,
-        says="The Pods of {node} have addresses of another Node's range{only}.",
-        signs=(Sign(POD, crossing, every=False),),
-        proofs=(Proof(of_cluster(Look.RANGES), strays),),
-        unsigned=True,
-        next="on {node}: the range in /etc/cni/net.d, beside kubectl get node {node} "
-        "-o jsonpath={{.spec.podCIDRs}}",
-        link=THREADS + "kubernetes/kubernetes/issues/21458",
-    ),
-    Cause(
-        id="podcidr-duplicate-two-nodes",
-        layer="IPAM",
-        scope=Scope.CLUSTER,
-        says="Running Pods share an address.",
-        signs=(Sign(("POD-ADDRESS-UNIQUE",), anywhere, every=False),),
-        breaks=("POD-ADDRESS-UNIQUE",),
-        proofs=(Proof(of_cluster(Look.RANGES), anything),),
-        next="kubectl get pods -A -o wide, by address; kubectl get nodes -o yaml | "
-        "grep -A2 podCIDRs: has every Node a range of its own?",
-        link=THREADS + "kubernetes/kubernetes/issues/21458",
     ),
 )

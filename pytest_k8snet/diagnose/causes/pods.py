@@ -1,15 +1,25 @@
-"""The causes of Pods that do not come up, and of Nodes that take none."""
+"""The causes of Pods that do not come up or are misplaced, and of Nodes without any."""
 
 from __future__ import annotations
 
-from pytest_k8snet.diagnose.cause import Cause, Scope, Sign, asked_on
-from pytest_k8snet.diagnose.causes._traffic import THREADS
+from pytest_k8snet.diagnose.cause import (
+    Cause,
+    Scope,
+    Sign,
+    anywhere,
+    asked_on,
+    crossing,
+)
+from pytest_k8snet.diagnose.causes._traffic import POD, THREADS
 from pytest_k8snet.diagnose.evidence import Look, Proof
 from pytest_k8snet.diagnose.matrix import RUNS
 from pytest_k8snet.diagnose.proofs import (
+    anything,
     mentions,
     no_plugin_configured,
+    of_cluster,
     of_node,
+    strays,
     warned,
 )
 
@@ -81,5 +91,39 @@ POD_CAUSES = (
         unsigned=True,
         next="on {node}: ip addr show cni0; remove it, and it is made anew",
         link=THREADS + "containernetworking/cni/issues/306",
+    ),
+    Cause(
+        id="node-network-unavailable",
+        layer="control plane",
+        scope=Scope.NODE,
+        says="{node} is not ready, or says that its network is not.",
+        signs=(Sign(("NODE-READY",), asked_on),),
+        breaks=("NODE-READY",),
+        next="kubectl describe node {node}: the conditions and their messages",
+        link="https://kubernetes.io/docs/reference/node/node-status/",
+    ),
+    Cause(
+        id="podcidr-duplicate-two-nodes",
+        layer="IPAM",
+        scope=Scope.NODE,
+        says="The Pods of {node} have addresses of another Node's range{only}.",
+        signs=(Sign(POD, crossing, every=False),),
+        proofs=(Proof(of_cluster(Look.RANGES), strays),),
+        unsigned=True,
+        next="on {node}: the range in /etc/cni/net.d, beside kubectl get node {node} "
+        "-o jsonpath={{.spec.podCIDRs}}",
+        link=THREADS + "kubernetes/kubernetes/issues/21458",
+    ),
+    Cause(
+        id="podcidr-duplicate-two-nodes",
+        layer="IPAM",
+        scope=Scope.CLUSTER,
+        says="Running Pods share an address.",
+        signs=(Sign(("POD-ADDRESS-UNIQUE",), anywhere, every=False),),
+        breaks=("POD-ADDRESS-UNIQUE",),
+        proofs=(Proof(of_cluster(Look.RANGES), anything),),
+        next="kubectl get pods -A -o wide, by address; kubectl get nodes -o yaml | "
+        "grep -A2 podCIDRs: has every Node a range of its own?",
+        link=THREADS + "kubernetes/kubernetes/issues/21458",
     ),
 )

@@ -151,7 +151,7 @@ SERVICE_CAUSES = (
             Sign(POD, asked_on, fails=False),
         ),
         breaks=("SERVICE-", "NODEPORT-", "DNS-", "EGRESS-"),
-        proofs=(NO_SERVICE_RULES, PROXY_SILENT, lacks("kube-proxy")),
+        proofs=(NO_SERVICE_RULES, lacks("kube-proxy")),
         next="the log of kube-proxy on {node}; there: nft list table ip kube-proxy, or "
         "iptables-save | grep -c KUBE-",
         link=THREADS + "kubernetes/kubernetes/issues/61005",
