@@ -71,6 +71,7 @@ def test_nothing_may_be_changed_by_a_plan_that_changes_nothing() -> None:
     assert allowed["pods"] == {"create", "deletecollection", "list", "watch"}
     assert allowed["pods/exec"] == {"create", "get"}
     assert allowed["endpointslices"] == {"list"}
+    assert allowed["events"] == {"list"}
     assert {"pods/log", "pods/portforward", "endpointslices/restricted"} & set(
         allowed
     ) == set()

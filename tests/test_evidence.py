@@ -163,6 +163,29 @@ def test_warnings_are_those_of_one_nodes_kubelet_each_once() -> None:
     )
 
 
+def daemon(owner: str, node: str, ready: str = "True") -> dict[str, Any]:
+    condition = {"type": "Ready", "status": ready, "message": "crashed", "reason": "X"}
+    return {
+        "metadata": {"ownerReferences": [{"kind": "DaemonSet", "name": owner}]},
+        "spec": {"nodeName": node},
+        "status": {"conditions": [condition]},
+    }
+
+
+def test_what_of_the_cluster_itself_a_node_lacks_is_named() -> None:
+    pods = [
+        *(daemon("kube-proxy", node) for node in (A, B, C)),
+        *(daemon("kube-flannel-ds", node) for node in (A, C)),
+        daemon("agent", B, "False"),
+    ]
+
+    assert objects.workloads(pods, A) == ("agent has no Pod on a, as on 1 others",)
+    assert objects.workloads(pods, B) == (
+        "agent is not ready on b: X: crashed",
+        "kube-flannel-ds has no Pod on b, as on 2 others",
+    )
+
+
 def test_ranges_and_addresses_that_clash_are_named() -> None:
     same = replace(FACTS.nodes[1], pod_cidrs=FACTS.nodes[0].pod_cidrs[:1])
     doubled = replace(FACTS, nodes=(FACTS.nodes[0], same))
@@ -364,7 +387,7 @@ SETTING = ("net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1")
             Says.CONFIRMS,
         ),
         ("kube-proxy-dead-stale-rules", Place((B,)), [("timed out",)], Says.CONFIRMS),
-        ("kube-proxy-dead-stale-rules", Place((B,)), [("200",)], Says.NOTHING),
+        ("kube-proxy-dead-stale-rules", Place((B,)), [("200",)], Says.RULES_OUT),
         (
             "svc-selector-mismatch",
             Place(things=("web",)),
@@ -415,8 +438,10 @@ def test_every_proof_is_told_of_when_a_cause_is_explained() -> None:
     said = explain("kube-proxy-rules-missing")
 
     assert "  proof     rules on NODE (--k8snet-inspect-nodes)\n" in said
-    assert "            health on NODE\n" in said
-    assert all(("  proof " in explain(c.id)) == bool(c.proofs) for c in CAUSES)
+    assert "            workloads on NODE\n" in said
+    proved = {c.id for c in CAUSES if c.proofs}
+    assert all(("  proof " in explain(c.id)) == (c.id in proved) for c in CAUSES)
+    assert explain("netpol-not-enforced").count("  layer ") == len({"Node", "cluster"})
 
 
 # -------------------------------------------------------------------------- the flow

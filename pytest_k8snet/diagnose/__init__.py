@@ -89,7 +89,7 @@ def suspects(
         if not fitting:
             break
         enough = NEARLY * max(len(f.explained) for f in fitting)
-        close = [f for f in fitting if len(f.explained) >= enough]
+        close = [f for f in fitting if f.cause.unsigned or len(f.explained) >= enough]
         # Most signs first: when there are too many to ask, those count.
         for one in sorted(close, key=lambda f: (-len(f.explained), -f.signs)):
             for proof in one.cause.proofs:

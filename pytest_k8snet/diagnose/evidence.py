@@ -22,6 +22,7 @@ class Look(StrEnum):
     # The API server is asked.
     CONDITIONS = "conditions"  # of a Node, that are not as they should be, in words
     EVENTS = "events"  # warnings about our Pods on a Node: "reason: message"
+    WORKLOADS = "workloads"  # of the cluster itself, that a Node lacks, in words
     RANGES = "ranges"  # Nodes' ranges and Pods' addresses that clash, in words
     SERVICE = "service"  # "name: field value" of the Services of ours of that name
     FORWARD = "forward"  # "forward ADDRESS..." of the cluster DNS, "log LINE" of errors

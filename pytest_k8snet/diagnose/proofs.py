@@ -238,9 +238,11 @@ def filters(
 
 
 def no_service_rules(
-    place: Place, _facts: ClusterFacts, answers: tuple[Values, ...]
+    place: Place, facts: ClusterFacts, answers: tuple[Values, ...]
 ) -> Testimony:
-    """Count the rules for Services."""
+    """Count the rules for Services, where a service proxy makes such."""
+    if facts.service_proxy not in {"kube-proxy iptables", "kube-proxy nftables"}:
+        return NOTHING
     counts = [line for line in answers[0] if line.startswith("services ")]
     known = sum(int(line.rpartition(": ")[2]) for line in counts)
     (node, *_) = place.nodes
@@ -256,7 +258,7 @@ def proxy_silent(
         return NOTHING
     said, node = answers[0][0], place.nodes[0]
     if said == "200":
-        return NOTHING
+        return rules_out(f"kube-proxy on {node} says that it is well")
     return confirms(f"kube-proxy on {node} does not say that it is well: {said}")
 
 
@@ -355,6 +357,7 @@ TUNNEL_MOVED = Proof(
 SENT_ASTRAY = Proof(of_node(Look.FORWARDING), sent_astray)
 NO_ROUTE = Proof(of_ways, no_route)
 NO_SERVICE_RULES = Proof(of_node(Look.RULES), no_service_rules)
+AGENTS = "flannel|cilium|calico|antrea|kube-router|ovnkube|weave|kindnet"
 PROXY_SILENT = Proof(of_node(Look.HEALTH), proxy_silent)
 
 
@@ -365,6 +368,11 @@ def ruled(
     return Proof(
         of_both(Look.RULES), filters(*hooks, what=what, such=such, else_not=else_not)
     )
+
+
+def lacks(pattern: str) -> Proof:
+    """Look for a DaemonSet of the cluster's own that the Node lacks a Pod of."""
+    return Proof(of_node(Look.WORKLOADS), mentions(pattern))
 
 
 def warned(pattern: str) -> Proof:

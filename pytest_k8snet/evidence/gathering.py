@@ -37,7 +37,7 @@ MOST_INSPECTED = 8
 TRACE_SECONDS = 1.5
 LOOK_SECONDS = 5.0
 PROXY_HEALTH = {"op": "http", "port": 10256, "path": "/healthz", "timeout": 2.0}
-DNS_PODS = "/api/v1/namespaces/kube-system/pods"
+SYSTEM = DNS_PODS = "/api/v1/namespaces/kube-system/pods"
 COREFILE = "/api/v1/namespaces/kube-system/configmaps/coredns"
 NEEDS_INSPECTOR = "only --k8snet-inspect-nodes lets us see that"
 
@@ -102,23 +102,29 @@ def _answer(
     try:
         if question.look in OF_API:
             return Answer(OF_API[question.look](question, sources))
-        if question.look is Look.SETTINGS and inspectors.on(question.node):
-            return Answer(inspectors.settings(question.node, end))
-        actor = Actor(AGENTS.get(question.look, Role.HOST), question.node)
-        channel = sources.channels.get(actor)
-        if question.look in PRIVILEGED or (channel is None and actor.role is Role.HOST):
-            channel = inspectors.channel(question.node, end)
-        if channel is None:
-            need = NEEDS_INSPECTOR if question.look in PRIVILEGED else ""
-            return Answer(problem=need or f"{actor} does not run")
-        return Answer(OF_AGENTS[question.look](question, channel, sources.facts))
+        return Answer(_from_agent(question, sources, inspectors, end))
     except ClusterError as error:
+        if question.look is Look.SETTINGS and inspectors.on(question.node):
+            return inspectors.settings(question.node, end)
         return Answer(problem=str(error))
     except Exception as error:  # noqa: BLE001 - a bug must not hide the results
         return Answer(problem=f"internal error: {error!r}")
 
 
 # -------------------------------------------------------------------------- from agents
+
+
+def _from_agent(
+    question: Question, sources: Sources, inspectors: Inspectors, end: float
+) -> Values:
+    actor = Actor(AGENTS.get(question.look, Role.HOST), question.node)
+    channel = sources.channels.get(actor)
+    if question.look in PRIVILEGED or (channel is None and actor.role is Role.HOST):
+        channel = inspectors.channel(question.node, end)
+    if channel is None:
+        need = NEEDS_INSPECTOR if question.look in PRIVILEGED else ""
+        raise ClusterError(need or f"{actor} does not run")
+    return OF_AGENTS[question.look](question, channel, sources.facts)
 
 
 def _ask(channel: Channel, request: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -222,6 +228,7 @@ OF_API: Mapping[Look, Callable[[Question, Sources], Values]] = {
     Look.CONDITIONS: lambda q, s: objects.conditions(_node(q, s)),
     Look.TUNNEL: lambda q, s: objects.tunnel(_node(q, s)),
     Look.EVENTS: _events,
+    Look.WORKLOADS: lambda q, s: objects.workloads(s.api.list(SYSTEM), q.node),
     Look.RANGES: lambda _, s: objects.ranges(s.facts, pod_addresses(s.api)),
     Look.SERVICE: _service,
     Look.FORWARD: _forward,

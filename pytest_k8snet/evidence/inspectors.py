@@ -11,6 +11,7 @@ from pytest_k8snet import manifests
 from pytest_k8snet.cluster import apply
 from pytest_k8snet.cluster.channel import Channel, exec_channel
 from pytest_k8snet.cluster.errors import ClusterError
+from pytest_k8snet.diagnose import Answer
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -62,12 +63,12 @@ class Inspectors:
         """
         return _awaited(self._channels[node], end) if self.on(node) else None
 
-    def settings(self, node: str, end: float) -> tuple[str, ...]:
-        """Wait for what the first container on a Node tells, even without a stream.
-
-        Raises ClusterError when it does not come.
-        """
-        return _awaited(self._settings[node], end)
+    def settings(self, node: str, end: float) -> Answer:
+        """Wait for what the first container on a Node tells, even without a stream."""
+        try:
+            return Answer(_awaited(self._settings[node], end))
+        except ClusterError as error:
+            return Answer(problem=str(error))
 
     def remove(self) -> None:
         """Remove what there is of them; the namespace goes on its own."""

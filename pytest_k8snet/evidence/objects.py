@@ -10,6 +10,8 @@ from ipaddress import ip_address, ip_network
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
+from pytest_k8snet.cluster.apply import is_ready, why_not_ready
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
@@ -51,6 +53,29 @@ def events(found: Iterable[Json], node: str) -> Lines:
             line = f"{one.get('reason', '')}: {one.get('message', '')}"
             lines[re.sub(r"[0-9a-f]{12,}", "...", line)[:LONGEST]] = None
     return tuple(lines)[:MOST]
+
+
+def workloads(pods: Iterable[Json], node: str) -> Lines:
+    """Say of which DaemonSets a Node lacks a Pod that others have, or that is ready.
+
+    Args:
+        pods: of the cluster's own namespace.
+        node: the Node's name.
+
+    """
+    places: dict[str, dict[str, str]] = defaultdict(dict)
+    for pod in pods:
+        owners = pod["metadata"].get("ownerReferences", ())
+        for owner in (o["name"] for o in owners if o["kind"] == "DaemonSet"):
+            there = pod["spec"].get("nodeName", "")
+            places[owner][there] = "" if is_ready(pod) else why_not_ready(pod)
+    lines = []
+    for owner, found in sorted(places.items()):
+        if node not in found:
+            lines.append(f"{owner} has no Pod on {node}, as on {len(found)} others")
+        elif found[node]:
+            lines.append(f"{owner} is not ready on {node}: {found[node]}"[:LONGEST])
+    return tuple(lines)
 
 
 def ranges(facts: ClusterFacts, entries: Mapping[str, Sequence[str]]) -> Lines:

@@ -194,7 +194,8 @@ class Run:
     @property
     def results(self) -> tuple[Result, ...]:
         """Give what became of the checks, known deviations taken for what they are."""
-        found = self.lab.results.values() if self.lab else ()
+        # A copy: after -x the lab is still at it.
+        found = list(self.lab.results.values()) if self.lab else ()
         return tuple(self.gate.amended(one) for one in found)
 
     @property

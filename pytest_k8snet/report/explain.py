@@ -44,13 +44,11 @@ def explain(name: str) -> str:
     """
     rules = {rule.id: rule for rule in RULES}
     of_checks = {check.id: check.rule for check in checks(RULES)}
-    causes: dict[str, list[Cause]] = {}
-    for cause in CAUSES:
-        causes.setdefault(cause.id, []).append(cause)
+    causes = dict.fromkeys(cause.id for cause in CAUSES)
     for one in (name, name.upper(), name.lower()):
-        # What shows in several ways is as many values.
         if one in causes:
-            return "\n".join(map(_cause, causes[one]))
+            # A cause may be one of a Node, and of the whole cluster.
+            return "\n".join(_cause(cause) for cause in CAUSES if cause.id == one)
         if rule := rules.get(one) or of_checks.get(one):
             return _rule(rule)
     alike = [i for i in (*rules, *causes) if name.upper() in i.upper()]

@@ -22,7 +22,6 @@ from pytest_k8snet.diagnose.cause import (
     within,
 )
 from pytest_k8snet.diagnose.causes._traffic import MODEL, POD, SERVICE, THREADS
-from pytest_k8snet.diagnose.evidence import Look, Proof
 from pytest_k8snet.diagnose.matrix import RUNS
 from pytest_k8snet.diagnose.proofs import (
     DROPS,
@@ -33,10 +32,7 @@ from pytest_k8snet.diagnose.proofs import (
     TUNNEL_DOWN,
     TUNNEL_MOVED,
     TUNNEL_PORTS,
-    anything,
-    of_cluster,
     ruled,
-    strays,
 )
 from pytest_k8snet.model import Outcome
 
@@ -74,6 +70,17 @@ ON_THE_WAY = (
     Sign(NODE_TO_OWN_POD, asked_on, fails=False),
 )
 
+TUNNEL_CUT = (
+    Sign(POD, either_way),
+    Sign(NODE_TO_POD, either_way),
+    Sign(POD_TO_NODE, either_way, fails=False),
+)
+TUNNEL_DEAD = (
+    *ON_THE_WAY,
+    Sign(NODE_TO_POD, crossing),
+    Sign(POD_TO_NODE, crossing, fails=False),
+)
+
 NODE_CAUSES = (
     Cause(
         id="route-missing-podcidr",
@@ -96,11 +103,7 @@ NODE_CAUSES = (
         scope=Scope.PAIR,
         says="Tunnel packets between {node} and {peer} are lost{only}; the Nodes "
         "themselves reach each other.",
-        signs=(
-            Sign(POD, either_way),
-            Sign(NODE_TO_POD, either_way),
-            Sign(POD_TO_NODE, either_way, fails=False),
-        ),
+        signs=TUNNEL_CUT,
         where=has_overlay,
         proofs=(ruled(such=TUNNEL_PORTS),),
         next="a firewall between {node} and {peer}: does it let the tunnel's UDP port "
@@ -112,11 +115,7 @@ NODE_CAUSES = (
         layer="CNI overlay",
         scope=Scope.PAIR,
         says="The tunnel of {node} sends what is for {peer} elsewhere{only}.",
-        signs=(
-            Sign(POD, either_way),
-            Sign(NODE_TO_POD, either_way),
-            Sign(POD_TO_NODE, either_way, fails=False),
-        ),
+        signs=TUNNEL_CUT,
         where=has_overlay,
         proofs=(SENT_ASTRAY,),
         unsigned=True,
@@ -184,11 +183,7 @@ NODE_CAUSES = (
         layer="CNI overlay",
         scope=Scope.NODE,
         says="The tunnel of {node} is dead{only}: no other Node reaches its Pods.",
-        signs=(
-            *ON_THE_WAY,
-            Sign(NODE_TO_POD, crossing),
-            Sign(POD_TO_NODE, crossing, fails=False),
-        ),
+        signs=TUNNEL_DEAD,
         where=has_overlay,
         proofs=(TUNNEL_MOVED,),
         next="on {node}: ip -d link show type vxlan; compare its address with what the "
@@ -200,11 +195,7 @@ NODE_CAUSES = (
         layer="CNI overlay",
         scope=Scope.NODE,
         says="The tunnel of {node} is down or gone{only}.",
-        signs=(
-            *ON_THE_WAY,
-            Sign(NODE_TO_POD, crossing),
-            Sign(POD_TO_NODE, crossing, fails=False),
-        ),
+        signs=TUNNEL_DEAD,
         where=has_overlay,
         proofs=(TUNNEL_DOWN,),
         unsigned=True,
@@ -216,8 +207,12 @@ NODE_CAUSES = (
         id="nft-hidden-drop",
         layer="node kernel",
         scope=Scope.NODE,
-        says="{node} drops what crosses to and from its Pods{only}.",
-        signs=(*ON_THE_WAY, Sign(NODE_TO_POD, crossing)),
+        says="{node} drops what is for its Pods{only}.",
+        signs=(
+            Sign(POD, entering),
+            Sign(NODE_TO_OWN_POD, asked_on, fails=False),
+            Sign(NODE_TO_POD, entering),
+        ),
         proofs=(ruled(*ON_THE_ROAD, what=DROPS, else_not=True),),
         next="on {node}: nft list ruleset (all families); counters of its drop rules",
         link=THREADS + "flannel-io/flannel/issues/2055",
@@ -250,6 +245,19 @@ NODE_CAUSES = (
         next="ip link on every Node: is the Pods' MTU that of the Node less what the "
         "tunnel needs (50 for VXLAN)?",
         link=THREADS + "flannel-io/flannel/issues/1999",
+    ),
+    Cause(
+        id="link-lossy",
+        layer="node kernel",
+        scope=Scope.NODE,
+        says="Some of the packets to or from {node} are lost{only}.",
+        signs=(
+            Sign(("POD-LOSS",), crossing, every=False),
+            Sign(("POD-LOSS",), within, fails=False),
+            Sign(POD, crossing, fails=False),
+        ),
+        next="on {node} and at its switch: ip -s link; ethtool -S; nstat",
+        link=THREADS + "kubernetes/kubernetes/issues/76699",
     ),
     Cause(
         id="mtu-differs",
@@ -365,39 +373,5 @@ NODE_CAUSES = (
         next="kubectl get node {node} -o wide: is its InternalIP the one that its "
         "kubelet listens on, and is 10250 let through?",
         link=THREADS + "kubernetes/website/issues/6870",
-    ),
-    Cause(
-        id="node-network-unavailable",
-        layer="control plane",
-        scope=Scope.NODE,
-        says="{node} is not ready, or says that its network is not.",
-        signs=(Sign(("NODE-READY",), asked_on),),
-        breaks=("NODE-READY",),
-        next="kubectl describe node {node}: the conditions and their messages",
-        link="https://kubernetes.io/docs/reference/node/node-status/",
-    ),
-    Cause(
-        id="podcidr-duplicate-two-nodes",
-        layer="IPAM",
-        scope=Scope.NODE,
-        says="The Pods of {node} have addresses of another Node's range{only}.",
-        signs=(Sign(POD, crossing, every=False),),
-        proofs=(Proof(of_cluster(Look.RANGES), strays),),
-        unsigned=True,
-        next="on {node}: the range in /etc/cni/net.d, beside kubectl get node {node} "
-        "-o jsonpath={{.spec.podCIDRs}}",
-        link=THREADS + "kubernetes/kubernetes/issues/21458",
-    ),
-    Cause(
-        id="podcidr-duplicate-two-nodes",
-        layer="IPAM",
-        scope=Scope.CLUSTER,
-        says="Running Pods share an address.",
-        signs=(Sign(("POD-ADDRESS-UNIQUE",), anywhere, every=False),),
-        breaks=("POD-ADDRESS-UNIQUE",),
-        proofs=(Proof(of_cluster(Look.RANGES), anything),),
-        next="kubectl get pods -A -o wide, by address; kubectl get nodes -o yaml | "
-        "grep -A2 podCIDRs: has every Node a range of its own?",
-        link=THREADS + "kubernetes/kubernetes/issues/21458",
     ),
 )

@@ -1,15 +1,25 @@
-"""The causes of Pods that do not come up, and of Nodes that take none."""
+"""The causes of Pods that do not come up or are misplaced, and of Nodes without any."""
 
 from __future__ import annotations
 
-from pytest_k8snet.diagnose.cause import Cause, Scope, Sign, asked_on
-from pytest_k8snet.diagnose.causes._traffic import THREADS
+from pytest_k8snet.diagnose.cause import (
+    Cause,
+    Scope,
+    Sign,
+    anywhere,
+    asked_on,
+    crossing,
+)
+from pytest_k8snet.diagnose.causes._traffic import POD, THREADS
 from pytest_k8snet.diagnose.evidence import Look, Proof
 from pytest_k8snet.diagnose.matrix import RUNS
 from pytest_k8snet.diagnose.proofs import (
+    anything,
     mentions,
     no_plugin_configured,
+    of_cluster,
     of_node,
+    strays,
     warned,
 )
 
@@ -25,7 +35,6 @@ POD_CAUSES = (
         says="{node} has no network plugin configured: it takes no new Pods.",
         # It takes a while until the Node says so; its Pods do at once.
         signs=(Sign((*NODE_READY, RUNS), asked_on, every=False),),
-        breaks=(*NODE_READY, RUNS),
         proofs=(
             Proof(of_node(Look.CONDITIONS), mentions(UNINITIALIZED)),
             warned(UNINITIALIZED),
@@ -42,7 +51,6 @@ POD_CAUSES = (
         scope=Scope.NODE,
         says="{node} has no addresses left for new Pods.",
         signs=NOT_RUNNING,
-        breaks=(RUNS,),
         proofs=(warned("(?i)no IP addresses available|no available ip"),),
         unsigned=True,
         next="on {node}: ls /var/lib/cni/networks/*: are there more files than Pods? "
@@ -55,7 +63,6 @@ POD_CAUSES = (
         scope=Scope.NODE,
         says="{node} lacks a network plugin that its configuration names.",
         signs=NOT_RUNNING,
-        breaks=(RUNS,),
         proofs=(warned("(?i)failed to find plugin"),),
         unsigned=True,
         next="on {node}: ls /opt/cni/bin",
@@ -68,7 +75,6 @@ POD_CAUSES = (
         says="The network plugin of {node} does not know the version of its own "
         "configuration.",
         signs=NOT_RUNNING,
-        breaks=(RUNS,),
         proofs=(warned("incompatible CNI versions"),),
         unsigned=True,
         next="on {node}: cniVersion in /etc/cni/net.d; CNI_COMMAND=VERSION "
@@ -81,10 +87,43 @@ POD_CAUSES = (
         scope=Scope.NODE,
         says="The bridge of {node} has an address of another range than its Pods.",
         signs=NOT_RUNNING,
-        breaks=(RUNS,),
         proofs=(warned("already has an IP address different from"),),
         unsigned=True,
         next="on {node}: ip addr show cni0; remove it, and it is made anew",
         link=THREADS + "containernetworking/cni/issues/306",
+    ),
+    Cause(
+        id="node-network-unavailable",
+        layer="control plane",
+        scope=Scope.NODE,
+        says="{node} is not ready, or says that its network is not.",
+        signs=(Sign(("NODE-READY",), asked_on),),
+        breaks=("NODE-READY",),
+        next="kubectl describe node {node}: the conditions and their messages",
+        link="https://kubernetes.io/docs/reference/node/node-status/",
+    ),
+    Cause(
+        id="podcidr-duplicate-two-nodes",
+        layer="IPAM",
+        scope=Scope.NODE,
+        says="The Pods of {node} have addresses of another Node's range{only}.",
+        signs=(Sign(POD, crossing, every=False),),
+        proofs=(Proof(of_cluster(Look.RANGES), strays),),
+        unsigned=True,
+        next="on {node}: the range in /etc/cni/net.d, beside kubectl get node {node} "
+        "-o jsonpath={{.spec.podCIDRs}}",
+        link=THREADS + "kubernetes/kubernetes/issues/21458",
+    ),
+    Cause(
+        id="podcidr-duplicate-two-nodes",
+        layer="IPAM",
+        scope=Scope.CLUSTER,
+        says="Running Pods share an address.",
+        signs=(Sign(("POD-ADDRESS-UNIQUE",), anywhere, every=False),),
+        breaks=("POD-ADDRESS-UNIQUE",),
+        proofs=(Proof(of_cluster(Look.RANGES), anything),),
+        next="kubectl get pods -A -o wide, by address; kubectl get nodes -o yaml | "
+        "grep -A2 podCIDRs: has every Node a range of its own?",
+        link=THREADS + "kubernetes/kubernetes/issues/21458",
     ),
 )

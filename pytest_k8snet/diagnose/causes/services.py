@@ -21,11 +21,13 @@ from pytest_k8snet.diagnose.cause import (
 from pytest_k8snet.diagnose.causes._traffic import POD, SERVICE, THREADS
 from pytest_k8snet.diagnose.evidence import Look, Proof
 from pytest_k8snet.diagnose.proofs import (
+    AGENTS,
     BRIDGE_UNSEEN,
     NO_HAIRPIN,
     NO_SERVICE_RULES,
     PROXY_SILENT,
     each_mentions,
+    lacks,
     mentions,
     of_cluster,
     of_things,
@@ -134,7 +136,7 @@ SERVICE_CAUSES = (
             Sign(POD, asked_on, fails=False),
         ),
         breaks=("SERVICE-", "NODEPORT-", "DNS-"),
-        proofs=(PROXY_SILENT,),
+        proofs=(PROXY_SILENT, lacks("kube-proxy")),
         next="the log of kube-proxy on {node}, and its :10256/healthz",
         link=THREADS + "kubernetes/kubernetes/issues/28674",
     ),
@@ -149,7 +151,7 @@ SERVICE_CAUSES = (
             Sign(POD, asked_on, fails=False),
         ),
         breaks=("SERVICE-", "NODEPORT-", "DNS-", "EGRESS-"),
-        proofs=(NO_SERVICE_RULES, PROXY_SILENT),
+        proofs=(NO_SERVICE_RULES, lacks("kube-proxy")),
         next="the log of kube-proxy on {node}; there: nft list table ip kube-proxy, or "
         "iptables-save | grep -c KUBE-",
         link=THREADS + "kubernetes/kubernetes/issues/61005",
@@ -319,6 +321,7 @@ SERVICE_CAUSES = (
             Sign(("NP-DEFAULT-ALLOW",), anywhere, fails=False),
         ),
         breaks=("NP-",),
+        proofs=(lacks(AGENTS),),
         next="the Pod of the network plugin's policy agent on {node}: does it run, and "
         "what does its log say?",
         link=THREADS + "flannel-io/flannel/issues/2183",
