@@ -386,12 +386,16 @@ class Watch:
                 self._replicas,
                 outside=watch_objects.OUTSIDE in self.agents,
             )
-            now = time.monotonic() - (self._origin or time.monotonic())
+            now = time.monotonic() - self._origin if self._origin else 0.0
+            # An agent is told so when it is asked next.
+            begin = now + PERIOD if self._origin else 0.0
             orders: dict[str, dict[int, dict[str, Any]]] = {n: {} for n in self.agents}
             for path, request in wanted.items():
                 number = self._numbers.setdefault(path, len(self._numbers) + 1)
                 self._paths[number] = path
-                trail = self._trails.setdefault(path, Trail(since=now))
+                trail = self._trails.setdefault(path, Trail(since=begin))
+                if trail.until is not None:
+                    trail.away.append((trail.until, begin))
                 trail.address, trail.until = request["address"], None
                 orders[path.source][number] = request
             for path in self._trails.keys() - wanted.keys():
