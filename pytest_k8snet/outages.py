@@ -132,6 +132,7 @@ class Trail:
     Attributes:
         since: from when on it was asked.
         until: when it was taken away; None while it is there.
+        away: from when to when it was taken away before.
         known: it answered before the watch began.
         address: what is dialled.
         runs: what was seen.
@@ -141,6 +142,7 @@ class Trail:
 
     since: float = 0.0
     until: float | None = None
+    away: list[Span] = field(default_factory=list)
     known: bool = True
     address: str = ""
     runs: list[Run] = field(default_factory=list)
@@ -211,11 +213,15 @@ def record(
     """
     end = now if trail.until is None else min(now, trail.until)
     measured = [run for run in trail.runs if not _excused(run, absences)]
-    unmeasured = _holes(measured, max(0.0, trail.since), end)
-    found = _outages(measured, end)
-    if trail.until is not None:
-        # It ended, and a moment later we knew.
-        found = [o for o in found if o.over or o.start < trail.until - ENDING]
+    holes = _holes(measured, max(0.0, trail.since), end)
+    unmeasured = [one for one in holes if not _is_away(one, trail.away)]
+    # It ended, and a moment later we knew.
+    ends = [start for start, _ in trail.away] + [end] * (trail.until is not None)
+    found = [
+        one
+        for one in _outages(measured, end)
+        if one.over or not any(at - ENDING <= one.start <= at for at in ends)
+    ]
     made = Record(
         path=path,
         word=Word.PASS,
@@ -266,6 +272,14 @@ class _Failure:
     run: Run
     back: float
     over: bool
+
+
+def _is_away(hole: Span, away: Iterable[Span]) -> bool:
+    """Whether there was nothing to ask in a hole, as good as all of the time."""
+    shared = sum(
+        max(0.0, min(hole[1], end) - max(hole[0], start)) for start, end in away
+    )
+    return shared > 0 and hole[1] - hole[0] - shared <= GAP
 
 
 def _outages(runs: Sequence[Run], end: float) -> list[Outage]:

@@ -50,6 +50,8 @@ def run(options: argparse.Namespace) -> int:
     budgets = {**PROFILES[options.profile], **dict(options.budget)}
     try:
         check(options.command)
+        if options.report:
+            options.report.mkdir(parents=True, exist_ok=True)
         with opened(options) as (watch, facts):
             return _Session(options, budgets, watch, facts).run()
     except ClusterError as error:
@@ -122,7 +124,7 @@ class _Session:
         """Watch until the command ends, the time is over, or somebody stops it."""
         self.watch.begin()
         self.started = time.time()
-        say(f"watching {len(self.watch.records(self.budgets))} paths")
+        say(f"watching {len(self._save().records)} paths")
         command = self.options.command
         try:
             if command:
@@ -216,7 +218,6 @@ class _Session:
             problems=self.watch.problems,
         )
         if folder := self.options.report:
-            folder.mkdir(parents=True, exist_ok=True)
             text = watch_document(self.facts, watched).model_dump_json(indent=1)
             partial = folder / ".watch.json"
             partial.write_text(text + "\n", encoding="utf-8")

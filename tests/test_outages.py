@@ -184,6 +184,22 @@ def test_that_it_was_silent_long_before_is_one() -> None:
     assert [o.seconds for o in judge(seen).outages] == [pytest.approx(9.9)]
 
 
+def test_a_name_server_that_comes_back_was_away_and_not_unmeasured() -> None:
+    seen = trail(
+        (OK, 0.1, 18.9), (REFUSED, 19.1, 19.9), (OK, 31.3, 59.9), away=[(20.0, 31.0)]
+    )
+
+    made = judge(seen)
+
+    assert (made.outages, made.unmeasured, made.word) == ((), (), Word.PASS)
+
+
+def test_what_is_not_known_beside_its_absence_is_a_hole() -> None:
+    seen = trail((OK, 0.1, 18.9), (OK, 31.3, 59.9), away=[(25.0, 31.0)])
+
+    assert judge(seen).unmeasured == ((18.9, 31.3),)
+
+
 def test_a_path_that_was_never_asked_is_inconclusive() -> None:
     assert judge(Trail(), now=0.5).word is Word.INCONCLUSIVE
 

@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from scenes import facts
 
-from pytest_k8snet import manifests, watch_objects, watching
+from pytest_k8snet import manifests, watch_objects
 from pytest_k8snet.cluster.channel import ChildTransport, child_channel
 from pytest_k8snet.model import Family, Outcome, ServiceState, Word
 from pytest_k8snet.outages import PROFILES, Path, Way
 from pytest_k8snet.stage import Waits
-from pytest_k8snet.watching import Agent, Watch
+from pytest_k8snet.watching import Watch
+from pytest_k8snet.watching import watch as watch_module
+from pytest_k8snet.watching.agents import Agent
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -49,25 +51,23 @@ def idle(name: str) -> Agent:
     return Agent(name, connect)
 
 
-def reply(*runs: list[Any], number: int = 1, **more: Any) -> dict[str, Any]:
-    batch = {"number": number, "runs": list(runs), "broken": [], "late": []}
-    return {"batches": [{**batch, **more}]}
+def batch(*runs: list[Any], **more: Any) -> dict[str, Any]:
+    return {"number": 1, "runs": list(runs), "broken": [], "late": [], **more}
 
 
 def take(watch: Watch, *runs: tuple[str, float, float, int], **more: Any) -> None:
     """Let the agent on Node a have seen something on PATH; its clock is ours."""
-    agent, number = watch.agents["a"], watch._numbers[PATH]
-    agent.offset = (0.0, 0.0)
-    watch._take(agent, reply(*[[number, *run] for run in runs], **more))
-    agent.covered = max(last for _, _, last, _ in runs)
+    number = watch._seen._numbers[PATH]
+    watch._seen.take([batch(*[[number, *run] for run in runs], **more)], 0.0)
+    watch.agents["a"].covered = max(last for _, _, last, _ in runs)
 
 
 def begun() -> tuple[Watch, float]:
     watch = on_paper(idle("a"), idle("b"))
     take(watch, ("answered", 1.0, 1.2, 2))
     watch.begin()
-    assert watch._origin
-    return watch, watch._origin
+    assert watch._seen.begun
+    return watch, watch._seen.begun
 
 
 def of(watch: Watch, path: Path = PATH) -> Any:
@@ -85,7 +85,7 @@ def test_what_was_seen_before_it_began_does_not_count() -> None:
 
 def test_what_is_seen_after_its_end_does_not_count() -> None:
     watch, origin = begun()
-    watch._ended = origin + 5.0
+    watch._seen.ended = origin + 5.0
 
     take(watch, ("answered", origin + 0.1, origin + 9.9, 50))
 
@@ -102,18 +102,17 @@ def test_a_path_that_never_answered_is_not_judged() -> None:
 
 def test_clocks_are_told_apart_by_their_offset() -> None:
     watch, origin = begun()
-    agent, number = watch.agents["a"], watch._numbers[PATH]
-    agent.offset = (0.001, origin - 500.0)
+    seen = [watch._seen._numbers[PATH], "timed out", 501.0, 501.8, 5]
 
-    watch._take(agent, reply([number, "timed out", 501.0, 501.8, 5]))
-    agent.covered = origin + 2.0
+    watch._seen.take([batch(seen)], origin - 500.0)
+    watch.agents["a"].covered = origin + 2.0
 
     assert of(watch).outages[0].start == pytest.approx(1.0)
 
 
 def test_a_connection_that_broke_is_told() -> None:
     watch, origin = begun()
-    number = watch._numbers[PATH]
+    number = watch._seen._numbers[PATH]
 
     seen = ("answered", origin, origin + 3, 15)
     take(watch, seen, broken=[[number, origin + 2.0, "reset"]])
@@ -144,19 +143,19 @@ def test_what_is_taken_away_is_asked_no_more_and_what_comes_is() -> None:
     watch._lay_paths()
     added = Path(Way.DNS, "a", "replica 10.244.0.9", Family.IPV4)
     assert len(watch.agents["a"].wanted) == before + 1
-    assert watch._trails[added].until is None
+    assert watch._seen._trails[added].until is None
 
     watch._replicas = ()
     watch._lay_paths()
     assert len(watch.agents["a"].wanted) == before
-    assert watch._trails[added].until is not None
+    assert watch._seen._trails[added].until is not None
 
 
 @pytest.fixture
 def alone(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Watch, Agent]]:
     """Have an agent that asks by itself, and is fetched from."""
-    monkeypatch.setattr(watching, "PERIOD", 0.1)
-    monkeypatch.setattr(watching, "PAUSES", (0.1,))
+    monkeypatch.setattr(watch_module, "PERIOD", 0.1)
+    monkeypatch.setattr(watch_module, "PAUSES", (0.1,))
     argv = [*ALONE, "--name", "a"]
     agent = Agent("a", partial(child_channel, argv, timeout=5.0))
     watch = on_paper(agent, idle("b"))
@@ -207,5 +206,5 @@ def test_the_end_waits_until_all_is_known(alone: tuple[Watch, Agent]) -> None:
 
     watch.end()
 
-    assert watch._ended is not None
-    assert agent.covered >= watch._ended
+    assert watch._seen.ended is not None
+    assert agent.covered >= watch._seen.ended

@@ -1,4 +1,4 @@
-"""A watch: agents that go on asking along every path, and what they saw.
+"""What is made in a cluster to watch it, and how long that lives.
 
 The agents keep the pace by themselves. Streams to them come and go as kubelets and
 API servers are restarted: what was seen meanwhile is fetched over the next one.
@@ -9,41 +9,35 @@ from __future__ import annotations
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from concurrent.futures import TimeoutError as NoReply
 from contextlib import suppress
-from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pytest_k8snet import manifests, watch_objects
 from pytest_k8snet.cluster import apply
-from pytest_k8snet.cluster.channel import Channel, child_channel, exec_channel
+from pytest_k8snet.cluster.channel import child_channel, exec_channel
 from pytest_k8snet.cluster.discover import dns_replicas
 from pytest_k8snet.cluster.errors import ClusterError, StreamLost
 from pytest_k8snet.entries import service_state
-from pytest_k8snet.model import Outcome
-from pytest_k8snet.outages import ANSWER, GOOD, Path, Run, Trail, Way, record
+
+from .agents import REPLY, Agent
+from .seen import Seen
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from pytest_k8snet.cluster.api import Api
+    from pytest_k8snet.cluster.channel import Channel
     from pytest_k8snet.manifests import LabSpec
     from pytest_k8snet.model import ClusterFacts, ServiceState
-    from pytest_k8snet.outages import Record, Span
+    from pytest_k8snet.outages import Path, Record, Way
     from pytest_k8snet.stage import Waits
 
 PERIOD = 1.0
 """Seconds between two times that an agent is asked what it saw."""
 
-EVERY = 0.2
-"""Seconds between two questions along a path: see the agent."""
-
 PAUSES = (0.5, 1.0, 2.0)
 """Seconds until a lost stream is opened again; the last one again and again."""
-
-REPLY = 3.0
-"""Seconds in which an agent says what it saw; whoever takes longer is asked anew."""
 
 OPENING = 5.0
 """Seconds for a stream to open again: in vain, it is tried once more."""
@@ -57,67 +51,8 @@ FETCH = 30.0
 RENEW = 600.0
 """Seconds after which it is said anew that nobody may remove what is ours."""
 
-DRIFT = 1e-4
-"""Seconds by which two clocks may part between two fetches."""
-
 LIFETIME = 3600
 LOOK = 0.3
-
-
-@dataclass
-class Agent:
-    """One place that asks.
-
-    Attributes:
-        name: its Node, or "outside".
-        connect: opens a control stream to it. Raises ClusterError.
-        wanted: what it is to ask, by number.
-        sent: what it was told to ask, and which life of it was told.
-        incarnation: tells its present life from one before a restart.
-        number: of the last batch that has arrived.
-        offset: to add to its clock to have ours, and how sure that is, in seconds.
-        covered: until when everything that it saw is known, by our clock.
-        absences: when it could not answer others, likewise.
-        problem: why there is no stream to it; "" while there is one.
-
-    """
-
-    name: str
-    connect: Callable[[], Channel]
-    wanted: dict[int, dict[str, Any]] = field(default_factory=dict)
-    sent: tuple[str, dict[int, dict[str, Any]]] = ("", {})
-    incarnation: str = ""
-    number: int = 0
-    offset: tuple[float, float] = (float("inf"), 0.0)
-    covered: float = 0.0
-    absences: list[Span] = field(default_factory=list)
-    problem: str = ""
-    channel: Channel | None = None
-
-    def ask(self, **request: Any) -> tuple[Mapping[str, Any], float, float]:
-        """Have the agent do something; give its reply, and between when and when.
-
-        Raises:
-            StreamLost: when there is none.
-
-        """
-        if self.channel is None or self.channel.lost:
-            self.channel = self.connect()
-        before = time.monotonic()
-        (answer,) = self.channel.submit([{"timeout": REPLY, **request}])
-        try:
-            reply = answer.result(REPLY)
-        except NoReply:
-            raise StreamLost(f"{self.name} did not say what it saw") from None
-        if reply["outcome"] != Outcome.ANSWERED:
-            raise StreamLost(str(reply.get("detail", "")))
-        return reply, before, time.monotonic()
-
-    def hang_up(self) -> None:
-        """Close the stream."""
-        if self.channel is not None:
-            self.channel.close()
-            self.channel = None
 
 
 class Watch:
@@ -161,13 +96,8 @@ class Watch:
         self._service: ServiceState | None = None
         self._pods: dict[str, tuple[str, ...]] = {}
         self._replicas = facts.dns_replicas
-        self._paths: dict[int, Path] = {}
-        self._numbers: dict[Path, int] = {}
-        self._trails: dict[Path, Trail] = {}
-        self._known: set[Path] = set()
-        self._origin: float | None = None
-        self._ended: float | None = None
-        self._lock = threading.RLock()
+        self._seen = Seen()
+        self._laying = threading.Lock()
         self._stopped = threading.Event()
         self._threads: list[threading.Thread] = []
 
@@ -199,21 +129,11 @@ class Watch:
 
     def begin(self) -> None:
         """Count from now on; what has never answered yet is not judged."""
-        with self._lock:
-            self._origin = time.monotonic()
-            self._trails = {
-                path: Trail(known=path in self._known, address=old.address)
-                for path, old in self._trails.items()
-                if old.until is None
-            }
-            for agent in self.agents.values():
-                agent.absences.clear()
-                agent.covered = self._origin
+        self._seen.begin(time.monotonic())
 
     def end(self) -> None:
         """Count no more, and fetch what was seen until now."""
-        with self._lock:
-            self._ended = ended = time.monotonic()
+        self._seen.ended = ended = time.monotonic()
         said = False
         while (waited := time.monotonic() - ended) < FETCH:
             late = [a.name for a in self.agents.values() if a.covered < ended]
@@ -232,79 +152,15 @@ class Watch:
             thread.join(REPLY)
         return apply.remove(self._api, [self.namespace])
 
-    # -------------------------------------------------------------------- what was seen
-
     @property
     def seconds(self) -> float:
         """For how long it has counted."""
-        if self._origin is None:
-            return 0.0
-        return (self._ended or time.monotonic()) - self._origin
+        begun = self._seen.begun
+        return (self._seen.ended or time.monotonic()) - begun if begun else 0.0
 
     def records(self, budgets: Mapping[Way, float]) -> list[Record]:
         """Judge every path by what is known by now, sorted."""
-        with self._lock:
-            return [
-                record(
-                    path,
-                    trail,
-                    self._known_until(path),
-                    budgets,
-                    self._absences(path),
-                )
-                for path, trail in sorted(self._trails.items())
-            ]
-
-    def _known_until(self, path: Path) -> float:
-        if self._origin is None:
-            return 0.0
-        if self._ended is not None:
-            return self._ended - self._origin
-        return max(0.0, self.agents[path.source].covered - self._origin)
-
-    def _absences(self, path: Path) -> list[Span]:
-        """Say when those who may answer along a path could not."""
-        who = {path.target} if path.way is Way.POD else set(self.agents)
-        origin = self._origin or 0.0
-        return [
-            (start - origin, end - origin)
-            for agent in self.agents.values()
-            if agent.name in who and path.way is not Way.DNS
-            for start, end in agent.absences
-        ]
-
-    def _take(self, agent: Agent, reply: Mapping[str, Any]) -> None:
-        """Put what an agent saw onto the trails."""
-        shift = agent.offset[1]
-        with self._lock:
-            for batch in reply["batches"]:
-                agent.number = max(agent.number, batch["number"])
-                for number, outcome, first, last, count in batch["runs"]:
-                    run = Run(Outcome(outcome), first + shift, last + shift, count)
-                    self._add(self._paths[number], run)
-                for number, when, why in batch["broken"]:
-                    self._break(self._paths[number], when + shift, Outcome(why))
-                agent.absences += [(a + shift, b + shift) for a, b in batch["late"]]
-
-    def _add(self, path: Path, run: Run) -> None:
-        if run.outcome in GOOD:
-            self._known.add(path)
-        origin, ended = self._origin, self._ended
-        trail = self._trails.get(path)
-        if origin is None or trail is None:
-            return
-        first, last = max(run.first, origin), min(run.last, ended or run.last)
-        if first <= last:
-            share = run.count
-            if (first, last) != (run.first, run.last):
-                share = min(run.count, round((last - first) / EVERY) + 1)
-            trail.add(Run(run.outcome, first - origin, last - origin, share))
-
-    def _break(self, path: Path, when: float, why: Outcome) -> None:
-        origin, trail = self._origin, self._trails.get(path)
-        counts = origin is not None and origin <= when <= (self._ended or when)
-        if trail is not None and counts:
-            trail.broken.append((when - (origin or 0.0), why))
+        return self._seen.records(self.agents, budgets)
 
     # --------------------------------------------------------------------- the cluster
 
@@ -375,30 +231,19 @@ class Watch:
 
     def _lay_paths(self) -> None:
         """Say anew who is to ask whom; what is there already goes on."""
-        with self._lock:
-            made = self._service
-            if made is None:
-                return
+        if self._service is None:
+            return
+        with self._laying:
             wanted = watch_objects.paths(
                 self._facts,
                 self._pods,
-                made,
+                self._service,
                 self._replicas,
                 outside=watch_objects.OUTSIDE in self.agents,
             )
-            now = time.monotonic() - (self._origin or time.monotonic())
-            orders: dict[str, dict[int, dict[str, Any]]] = {n: {} for n in self.agents}
-            for path, request in wanted.items():
-                number = self._numbers.setdefault(path, len(self._numbers) + 1)
-                self._paths[number] = path
-                trail = self._trails.setdefault(path, Trail(since=now))
-                trail.address, trail.until = request["address"], None
-                orders[path.source][number] = request
-            for path in self._trails.keys() - wanted.keys():
-                trail = self._trails[path]
-                trail.until = now if trail.until is None else trail.until
+            orders = self._seen.lay(wanted, time.monotonic(), PERIOD)
             for name, agent in self.agents.items():
-                agent.wanted = orders[name]
+                agent.wanted = orders.get(name, {})
 
     def _follow_dns(self) -> None:
         """Ask the name servers that there are: an upgrade replaces them."""
@@ -441,53 +286,32 @@ class Watch:
             if agent.problem:
                 self._progress(f"the stream to {agent.name} is back")
             agent.problem, failed = "", 0
-            pause = PERIOD if self._ended is None else EVERY
+            pause = PERIOD if self._seen.ended is None else LOOK
         agent.hang_up()
 
     def _fetch(self, agent: Agent) -> None:
-        wanted = agent.wanted
-        if wanted and agent.sent != (agent.incarnation, wanted):
-            told, *_ = agent.ask(op="watch", paths=wanted)
-            self._note_life(agent, told["incarnation"])
-            agent.sent = (agent.incarnation, wanted)
-        known = {"after": agent.number, "incarnation": agent.incarnation}
-        reply, before, after = agent.ask(op="fetch", **known)
-        if reply["incarnation"] != agent.incarnation:
-            self._note_life(agent, reply["incarnation"])
-            return
-        # Half of what both ways took is the most by which this may be wrong.
-        middle = (before + after) / 2 - reply["now"]
-        unsure, offset = agent.offset
-        measured = ((after - before) / 2, middle)
-        agent.offset = min((unsure + DRIFT, offset), measured)
-        self._take(agent, reply)
-        # A question is noted once its outcome is known.
-        agent.covered = before - ANSWER
-
-    def _note_life(self, agent: Agent, incarnation: str) -> None:
-        """Begin anew with an agent that was restarted: what it saw is lost with it."""
-        if agent.incarnation and agent.incarnation != incarnation:
-            with self._lock:
-                agent.absences.append((agent.covered, time.monotonic()))
-            agent.number, agent.offset = 0, (float("inf"), 0.0)
-        agent.incarnation = incarnation
+        batches, covered = agent.fetch()
+        shift = agent.offset[1]
+        self._seen.take(batches, shift)
+        agent.absences += [
+            (start + shift, end + shift)
+            for batch in batches
+            for start, end in batch["late"]
+        ]
+        agent.covered = covered
 
     def _settle(self) -> None:
         """Wait until every path has answered once."""
         deadline = time.monotonic() + SETTLE
-        while silent := self._silent():
+        while silent := self._seen.silent():
             if self._stopped.wait(0.1):
                 return
             if time.monotonic() > deadline:
                 self._say_silent(silent)
                 return
 
-    def _silent(self) -> list[Path]:
-        with self._lock:
-            return sorted(self._trails.keys() - self._known)
-
     def _say_silent(self, silent: Sequence[Path]) -> None:
-        if not self._known:
+        if not self._seen.answered:
             why = next((a.problem for a in self.agents.values() if a.problem), "")
             raise ClusterError(f"no path answers at all{why and f': {why}'}")
         more = f" and {len(silent) - 1} more" if len(silent) > 1 else ""
