@@ -96,6 +96,8 @@ class Stage:
         self._lock = threading.Lock()
         self._late: dict[Role, Future[None]] = {}
         self._stopped = threading.Event()
+        # Nodes on which a Pod of ours did not start.
+        self._fruitless: set[str] = set()
         # A container that only answers needs no control stream.
         asks = (a for c in plan.checks for a in asks_of(c.check.rule))
         self._asking = {(a.source, a.container) for a in asks}
@@ -179,6 +181,7 @@ class Stage:
             counts_as_ready,
             self._waits.ready,
             self._stopped.is_set,
+            [key for key, (_, node) in places.items() if node in self._fruitless],
         )
         with ThreadPoolExecutor(apply.WORKERS) as pool:
             opening = []
@@ -187,6 +190,8 @@ class Stage:
                 if problem:
                     wrong = self.problems if pod is None else self.unready
                     wrong[str(Actor(role, node))] = problem
+                if pod is None:
+                    self._fruitless.add(node)
                 if pod is not None:
                     opening.append(pool.submit(self._adopt, role, node, pod))
                 if self._stopped.is_set():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
@@ -10,7 +11,14 @@ from pytest_k8snet.cluster.errors import ApiError, ClusterError, Conflict, NotFo
 from pytest_k8snet.manifests import EXPIRES, MANAGED_BY, RUN, US
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import (
+        Callable,
+        Collection,
+        Iterable,
+        Iterator,
+        Mapping,
+        Sequence,
+    )
 
     from pytest_k8snet.cluster.api import Api
 
@@ -43,7 +51,14 @@ HOPELESS = frozenset(
 )
 
 UNREADY = 15.0
-"""Seconds that Pods which all run have to become ready; they are asked each second."""
+"""Seconds without progress after which Pods that run, or that wait for what the others
+have long had, are given up; the kubelet asks and tries again in less."""
+
+GLANCE = 5.0
+"""Seconds that one watch lasts: only at its end is silence seen to be too long."""
+
+DOUBTED = 3.0
+"""Seconds for those of which it was to be expected."""
 
 
 def collection(item: dict[str, Any], namespace: str = "") -> str:
@@ -83,10 +98,12 @@ def pods_as_they_settle(
     ready: Callable[[dict[str, Any]], bool],
     timeout: float,
     stopped: Callable[[], bool] = lambda: False,
+    doubted: Collection[tuple[str, str]] = (),
 ) -> Iterator[tuple[dict[str, Any] | None, tuple[str, str], str]]:
     """Give each wanted Pod once: when it is ready, or with why it is not.
 
-    Where all that are missing run, they have UNREADY seconds more.
+    Where all that are missing run, or lack a place or a network, they have only a
+    little longer; an image that is being pulled may take all of the time.
 
     Args:
         api: the client.
@@ -95,6 +112,7 @@ def pods_as_they_settle(
         ready: when a Pod counts as ready.
         timeout: seconds for all together.
         stopped: whether to give up, asked whenever any of the run's Pods changes.
+        doubted: those on Nodes where none was given a network before.
 
     Yields:
         (Pod, or None when it does not run; (namespace, name); problem or "").
@@ -103,25 +121,26 @@ def pods_as_they_settle(
     missing = set(wanted)
     last: dict[tuple[str, str], dict[str, Any]] = {}
     deadline = time.monotonic() + timeout
-    running = False
-    while missing and (left := deadline - time.monotonic()) > 0:
+    over = math.inf
+    while missing and (left := min(deadline, over) - time.monotonic()) > 0:
         selector = f"{RUN}={run}"
         try:
             for _, pod in api.watch(
-                f"{CORE}/pods", timeout=left, labelSelector=selector
+                f"{CORE}/pods", timeout=min(left, GLANCE), labelSelector=selector
             ):
                 key = (pod["metadata"]["namespace"], pod["metadata"]["name"])
                 last[key] = pod
                 problem = hopeless(pod)
                 if key in missing and (problem or ready(pod)):
                     missing.discard(key)
+                    over = math.inf
                     yield (None if problem else pod), key, problem
                 if not missing or stopped():
                     return
-                if not running and all(runs(last.get(key)) for key in missing):
-                    running = True
-                    deadline = min(deadline, time.monotonic() + UNREADY)
-                    break
+                waiting = {key: last.get(key) for key in missing}
+                some = len(missing) < len(wanted)
+                seconds = _patience(waiting, doubted, some=some)
+                over = min(over, time.monotonic() + seconds)
         except ClusterError as error:
             # A watch ends now and then; what ends it for good shows at the deadline.
             last.setdefault(("", ""), {"error": str(error)})
@@ -131,6 +150,34 @@ def pods_as_they_settle(
     for key in sorted(missing):
         late = last.get(key)
         yield (late if runs(late) else None), key, why_not_ready(late)
+
+
+def _patience(
+    waiting: Mapping[tuple[str, str], dict[str, Any] | None],
+    doubted: Collection[tuple[str, str]],
+    *,
+    some: bool,
+) -> float:
+    """Give the seconds that Pods have which are not ready; SOME others are."""
+    stuck = {key for key, pod in waiting.items() if not runs(pod)}
+    if not all(lacks_a_start(waiting[key]) for key in stuck):
+        return math.inf
+    if stuck and stuck <= set(doubted):
+        return DOUBTED
+    return UNREADY if some or not stuck else math.inf
+
+
+def lacks_a_start(pod: dict[str, Any] | None) -> bool:
+    """Whether a Pod has no Node that takes it, or no sandbox with a network there.
+
+    Kubelets before 1.29 say the latter of none.
+    """
+    found = (pod or {}).get("status", {}).get("conditions", ())
+    conditions = {c["type"]: c for c in found}
+    scheduled = conditions.get("PodScheduled", {})
+    sandbox = conditions.get("PodReadyToStartContainers", {})
+    no_place = scheduled.get("reason") == "Unschedulable"
+    return bool(no_place or sandbox.get("status") == "False")
 
 
 def hopeless(pod: dict[str, Any]) -> str:
