@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from faults import ROUNDS, Round, injected, seen, surprises
+from faults.catalogue import network, pods
 from faults.table import Sighting
 
 from pytest_k8snet.localcluster import cgroups
@@ -43,6 +44,18 @@ def test_a_fault_is_seen_where_it_is_and_nowhere_else(
     for one in faults:
         red = seen(one.red, run.recording, suite.site)
         sightings.append(Sighting(one.fault.id, one.fault.breaks, seconds, red))
+
+
+def test_two_faults_on_different_nodes_give_two_findings(suite: Suite) -> None:
+    both = (network.HAIRPIN_OFF, pods.WRONG_CLUSTER_DNS)
+
+    with injected(both, suite.site):
+        run = suite.run()
+
+    assert run.report, run.output
+    told = {(f.cause, *map(suite.site.short, f.nodes)) for f in run.report.findings}
+    assert told == {(one.fault.id, *one.fault.nodes) for one in both}
+    assert len({one.fault.nodes for one in both}) == len(both)
 
 
 def k8snet(*words: str) -> str:
