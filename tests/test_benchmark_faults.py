@@ -42,7 +42,7 @@ def broken(
 
 
 def scored(report: Report) -> Score:
-    return score(HAIRPIN_OFF, report)
+    return score(HAIRPIN_OFF, report, report.findings)
 
 
 def test_of_every_fault_of_the_benchmark_something_is_expected() -> None:

@@ -94,7 +94,9 @@ def options() -> argparse.ArgumentParser:
         "--out", type=Path, default=Path("out/faults"), metavar="FOLDER"
     )
     parser.add_argument(
-        "--replay", action="store_true", help="judge the reports there again"
+        "--replay",
+        action="store_true",
+        help="diagnose and judge the reports there again",
     )
     return parser
 

@@ -17,10 +17,11 @@ from shipped_suite import Suite
 from benchmarks.faults.scoring import Score, alarms, score
 from pytest_k8snet import localcluster
 from pytest_k8snet.cluster.errors import ClusterError
+from pytest_k8snet.diagnose import diagnose
 from pytest_k8snet.faults.catalogue.nodes import FIRST
 from pytest_k8snet.faults.site import Site
 from pytest_k8snet.localcluster import LocalClusterError
-from pytest_k8snet.report.recording import read
+from pytest_k8snet.report.recording import evidence, facts, read
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -99,13 +100,20 @@ class Benchmark:
         return results
 
     def replay(self) -> Results:
-        """Judge the reports again that runs have left; nothing is run."""
+        """Judge the reports again that runs have left, as they are diagnosed today."""
         results = Results()
         for one in self.faults:
             file = self.out / f"{one.fault.id}.json"
             if file.exists():
                 recording = read(file.read_text(encoding="utf-8"))
-                results.scores.append(score(one, recording.report))
+                report = recording.report
+                found = diagnose(
+                    facts(report.environment),
+                    recording.results,
+                    report.not_running,
+                    evidence(report),
+                )
+                results.scores.append(score(one, report, found))
         return results
 
     def _fault(self, one: Awaited, suite: Suite, results: Results) -> None:
@@ -120,12 +128,13 @@ class Benchmark:
         if ran.recording is None:
             results.problems[one.fault.id] = f"no report: {ran.output[-2000:]}"
             return
+        report = ran.recording.report
         cells = (
             surprises((one,), ran.recording, suite.site)
             if isinstance(one, Expected)
             else []
         )
-        found = score(one, ran.recording.report, cells)
+        found = score(one, report, report.findings, cells)
         results.scores.append(found)
         _say(f"{one.fault}: {found.said or 'no finding'}, {found.seconds:.0f} s")
 

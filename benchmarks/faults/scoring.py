@@ -14,6 +14,7 @@ from pytest_k8snet.model import Word
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
+    from pytest_k8snet.diagnose import Finding
     from pytest_k8snet.faults.fault import Fault
     from pytest_k8snet.report.schema import FindingDocument, Report
 
@@ -74,12 +75,25 @@ class Score:
         return not self.unexpected
 
 
-def score(one: Awaited, report: Report, cells: Sequence[str] = ()) -> Score:
-    """Judge a run under one fault."""
+def score(
+    one: Awaited,
+    report: Report,
+    findings: Sequence[FindingDocument | Finding],
+    cells: Sequence[str] = (),
+) -> Score:
+    """Judge a run under one fault.
+
+    Args:
+        one: what is expected.
+        report: of the run.
+        findings: its own, or what is found in it today.
+        cells: what is otherwise than expected, cell by cell.
+
+    """
     failed = _rules(report, Word.FAIL)
     shown = failed if one.red else _rules(report, Word.INCONCLUSIVE)
     wanted = blame_of(one)
-    first = report.findings[0] if report.findings else None
+    first = findings[0] if findings else None
     return Score(
         fault=one.fault.id,
         breaks=one.fault.breaks,
@@ -100,7 +114,7 @@ def blame_of(one: Awaited) -> Blame:
     return one.blame or Blame(one.fault.id, one.fault.nodes)
 
 
-def says(finding: FindingDocument, wanted: Blame, report: Report) -> bool:
+def says(finding: FindingDocument | Finding, wanted: Blame, report: Report) -> bool:
     """Whether a finding blames what it should, and nothing else."""
     nodes = {_short(node, report) for node in finding.nodes}
     return (
@@ -132,7 +146,7 @@ def _rules(report: Report, word: Word) -> Counter[str]:
     return Counter(check.rule for check in report.checks if check.result == word)
 
 
-def _blames(finding: FindingDocument, report: Report) -> str:
+def _blames(finding: FindingDocument | Finding, report: Report) -> str:
     nodes = (_short(node, report) for node in finding.nodes)
     return " ".join((finding.cause, *nodes, *filter(None, [finding.thing])))
 
