@@ -23,10 +23,8 @@ from faults.catalogue import alike
 from faults.controls import CONTROLS
 from faults.edge import EDGE_EXPECTED
 
-from pytest_k8snet.localcluster import LocalClusterError
-
 from .document import document, table
-from .run import Benchmark
+from .run import Benchmark, Results
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,21 +40,21 @@ def main() -> int:
     given = options().parse_args()
     signal.signal(signal.SIGTERM, _interrupt)
     controls = [c for c in CONTROLS if given.controls and wanted(c.made.cluster, given)]
+    benchmark = Benchmark(
+        faults=chosen(given),
+        controls=controls,
+        healthy=given.healthy,
+        clusters=given.clusters or (),
+        inspect=given.inspect_nodes,
+        out=given.out,
+    )
+    results = Results()
+    interrupted = False
     try:
-        benchmark = Benchmark(
-            faults=chosen(given),
-            controls=controls,
-            healthy=given.healthy,
-            clusters=given.clusters or (),
-            inspect=given.inspect_nodes,
-            out=given.out,
-        )
-        results = benchmark.replay() if given.replay else benchmark.run()
+        (benchmark.replay if given.replay else benchmark.run)(results)
     except KeyboardInterrupt:
-        return INTERRUPTED
-    except LocalClusterError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+        # What was seen until then counts.
+        interrupted = True
     if given.document:
         there = given.document.exists()
         known = given.document.read_text(encoding="utf-8") if there else ""
@@ -66,6 +64,8 @@ def main() -> int:
     print(json.dumps(asdict(results), indent=2))
     good = all(one.detected and one.clean for one in results.scores)
     quiet = not any(run.alarms for run in results.healthy)
+    if interrupted:
+        return INTERRUPTED
     return int(not (good and quiet) or bool(results.problems))
 
 

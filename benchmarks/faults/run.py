@@ -80,28 +80,29 @@ class Benchmark:
     inspect: bool
     out: Path
 
-    def run(self) -> Results:
-        """Bring up the clusters that are needed, each once."""
-        results = Results()
+    def run(self, results: Results) -> None:
+        """Bring up the clusters that are needed, each once, and note what is seen."""
         faults, controls = defaultdict(list), defaultdict(list)
         for one in self.faults:
             faults[one.fault.cluster].append(one)
         for control in self.controls:
             controls[control.made.cluster].append(control)
         for kind in dict.fromkeys((*faults, *controls, *self.clusters)):
-            with suite_on(kind) as suite:
-                for one in faults[kind]:
-                    self._fault(one, suite, results)
-                for control in controls[kind]:
-                    self._control(control, suite, results)
-                for number in range(self.healthy):
-                    ran = self._suite(suite, (), f"healthy-{kind}-{number + 1}")
-                    self._heard(kind, "", ran, (), results)
-        return results
+            try:
+                with suite_on(kind) as suite:
+                    for one in faults[kind]:
+                        self._fault(one, suite, results)
+                    for control in controls[kind]:
+                        self._control(control, suite, results)
+                    for number in range(self.healthy):
+                        ran = self._suite(suite, (), f"healthy-{kind}-{number + 1}")
+                        self._heard(kind, "", ran, (), results)
+            except (LocalClusterError, ClusterError) as error:
+                results.problems[f"cluster {kind}"] = str(error)
+                _say(f"cluster {kind}: {error}")
 
-    def replay(self) -> Results:
+    def replay(self, results: Results) -> None:
         """Judge the reports again that runs have left, as they are diagnosed today."""
-        results = Results()
         for one in self.faults:
             file = self.out / f"{one.fault.id}.json"
             if file.exists():
@@ -114,7 +115,6 @@ class Benchmark:
                     evidence(report),
                 )
                 results.scores.append(score(one, report, found))
-        return results
 
     def _fault(self, one: Awaited, suite: Suite, results: Results) -> None:
         try:
