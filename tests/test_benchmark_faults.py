@@ -42,7 +42,7 @@ def broken(
 
 
 def scored(report: Report) -> Score:
-    return score(HAIRPIN_OFF, report, report.findings)
+    return score(HAIRPIN_OFF, report, report.findings, report.findings)
 
 
 def test_of_every_fault_of_the_benchmark_something_is_expected() -> None:
@@ -115,6 +115,7 @@ def test_the_table_has_totals_and_every_miss() -> None:
 
     assert "detected: 1/2" in lines
     assert "first finding right: 1/2" in lines
+    assert "without a look into Nodes: 1/2" in lines
     assert "  not red: SERVICE-HAIRPIN" in lines
     assert "slowest on three-node: 12.3 s, 1.50 x the healthy median 8.2 s" in lines
     assert "link-lossy: no such link" in lines
@@ -124,7 +125,7 @@ def test_the_table_has_totals_and_every_miss() -> None:
 
 def test_what_was_seen_is_put_beside_what_was_seen_before() -> None:
     seen = scored(broken("SERVICE-HAIRPIN", cause="hairpin-off"))
-    before = "| `coredns-one-replica-bad` | a | b | c | yes | 3 |"
+    before = "| `coredns-one-replica-bad` | a | b | c | yes | yes | 3 |"
 
     text = document(f"{before}\n| `gone` | a | b | c | yes | 3 |\n", [seen])
 
@@ -135,6 +136,6 @@ def test_what_was_seen_is_put_beside_what_was_seen_before() -> None:
     assert before in text.splitlines()
     assert (
         "| `hairpin-off` | A Node's Pods cannot reach themselves through their own "
-        "Service. | SERVICE-HAIRPIN 4 | hairpin-off worker2 | yes | 12 |"
+        "Service. | SERVICE-HAIRPIN 4 | hairpin-off worker2 | yes | yes | 12 |"
     ) in text.splitlines()
     assert document(text, []) == text

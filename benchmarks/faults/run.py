@@ -18,18 +18,22 @@ from benchmarks.faults.scoring import Score, alarms, score
 from pytest_k8snet import localcluster
 from pytest_k8snet.cluster.errors import ClusterError
 from pytest_k8snet.diagnose import diagnose
+from pytest_k8snet.diagnose.evidence import PRIVILEGED
 from pytest_k8snet.faults.catalogue.nodes import FIRST
 from pytest_k8snet.faults.site import Site
 from pytest_k8snet.localcluster import LocalClusterError
 from pytest_k8snet.report.recording import evidence, facts, read
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
 
     from faults.controls import Control
     from shipped_suite import SuiteRun
 
     from benchmarks.faults.scoring import Awaited
+    from pytest_k8snet.diagnose import Finding
+    from pytest_k8snet.diagnose.evidence import Look
+    from pytest_k8snet.report.recording import Recording
 
 FILES = Path(__file__).parents[2] / "clusters"
 INSPECT = "--k8snet-inspect-nodes"
@@ -107,14 +111,9 @@ class Benchmark:
             file = self.out / f"{one.fault.id}.json"
             if file.exists():
                 recording = read(file.read_text(encoding="utf-8"))
-                report = recording.report
-                found = diagnose(
-                    facts(report.environment),
-                    recording.results,
-                    report.not_running,
-                    evidence(report),
-                )
-                results.scores.append(score(one, report, found))
+                found = findings(recording)
+                unaided = findings(recording, without=PRIVILEGED)
+                results.scores.append(score(one, recording.report, found, unaided))
 
     def _fault(self, one: Awaited, suite: Suite, results: Results) -> None:
         try:
@@ -134,7 +133,8 @@ class Benchmark:
             if isinstance(one, Expected)
             else []
         )
-        found = score(one, report, report.findings, cells)
+        unaided = findings(ran.recording, without=PRIVILEGED)
+        found = score(one, report, report.findings, unaided, cells)
         results.scores.append(found)
         _say(f"{one.fault}: {found.said or 'no finding'}, {found.seconds:.0f} s")
 
@@ -163,6 +163,16 @@ class Benchmark:
             self.out.mkdir(parents=True, exist_ok=True)
             (self.out / f"{name}.json").write_text(ran.document, encoding="utf-8")
         return ran
+
+
+def findings(
+    recording: Recording, without: Collection[Look] = ()
+) -> tuple[Finding, ...]:
+    """Diagnose a recorded run, perhaps without some of what was looked at."""
+    report = recording.report
+    seen = {q: a for q, a in evidence(report).items() if q.look not in without}
+    known = facts(report.environment)
+    return diagnose(known, recording.results, report.not_running, seen)
 
 
 @contextmanager

@@ -8,15 +8,18 @@ from typing import TYPE_CHECKING, Protocol
 
 from faults.expected import Blame
 
-from pytest_k8snet.diagnose import Confidence
+from pytest_k8snet.diagnose import Confidence, Finding
 from pytest_k8snet.model import Word
+from pytest_k8snet.report.schema import FindingDocument
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
-    from pytest_k8snet.diagnose import Finding
     from pytest_k8snet.faults.fault import Fault
-    from pytest_k8snet.report.schema import FindingDocument, Report
+    from pytest_k8snet.report.schema import Report
+
+
+Blaming = FindingDocument | Finding
 
 
 class Awaited(Protocol):
@@ -48,6 +51,8 @@ class Score:
         unexpected: rules that failed, and should not have.
         said: what the first finding blames; "" without a finding.
         wanted: what it should.
+        right: whether it does.
+        unaided: whether it would without a look into Nodes.
         seconds: that the run took.
         red: the checks that failed, by rule.
         cells: what else is not as expected, cell by cell, a line each.
@@ -62,6 +67,7 @@ class Score:
     said: str
     wanted: str
     right: bool
+    unaided: bool
     seconds: float
     red: Mapping[str, int]
     cells: tuple[str, ...] = ()
@@ -74,11 +80,17 @@ class Score:
     def clean(self) -> bool:
         return not self.unexpected
 
+    @property
+    def marks(self) -> tuple[bool, ...]:
+        """What is counted."""
+        return (self.detected, self.clean, self.right, self.unaided)
+
 
 def score(
     one: Awaited,
     report: Report,
-    findings: Sequence[FindingDocument | Finding],
+    findings: Sequence[Blaming],
+    unaided: Sequence[Blaming],
     cells: Sequence[str] = (),
 ) -> Score:
     """Judge a run under one fault.
@@ -86,7 +98,8 @@ def score(
     Args:
         one: what is expected.
         report: of the run.
-        findings: its own, or what is found in it today.
+        findings: what was found.
+        unaided: what is found without what only a look into Nodes can tell.
         cells: what is otherwise than expected, cell by cell.
 
     """
@@ -102,7 +115,8 @@ def score(
         unexpected=tuple(sorted(set(failed) - {*one.red, *one.may})),
         said=_blames(first, report) if first else "",
         wanted=" ".join((wanted.cause, *wanted.nodes, *filter(None, [wanted.thing]))),
-        right=first is not None and says(first, wanted, report),
+        right=bool(findings) and says(findings[0], wanted, report),
+        unaided=bool(unaided) and says(unaided[0], wanted, report),
         seconds=report.figures.total,
         red=dict(sorted(failed.items())),
         cells=tuple(cells),
@@ -114,7 +128,7 @@ def blame_of(one: Awaited) -> Blame:
     return one.blame or Blame(one.fault.id, one.fault.nodes)
 
 
-def says(finding: FindingDocument | Finding, wanted: Blame, report: Report) -> bool:
+def says(finding: Blaming, wanted: Blame, report: Report) -> bool:
     """Whether a finding blames what it should, and nothing else."""
     nodes = {_short(node, report) for node in finding.nodes}
     return (
@@ -146,7 +160,7 @@ def _rules(report: Report, word: Word) -> Counter[str]:
     return Counter(check.rule for check in report.checks if check.result == word)
 
 
-def _blames(finding: FindingDocument | Finding, report: Report) -> str:
+def _blames(finding: Blaming, report: Report) -> str:
     nodes = (_short(node, report) for node in finding.nodes)
     return " ".join((finding.cause, *nodes, *filter(None, [finding.thing])))
 
