@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from faults import BY_THEMSELVES, EXPECTED
 from faults.benchmark import BENCHMARK, LIKE_THEM
-from faults.catalogue import alike
+from faults.catalogue import by_rule
 from faults.controls import CONTROLS
 from faults.edge import EDGE_EXPECTED
 
@@ -107,7 +107,7 @@ def chosen(given: argparse.Namespace) -> Sequence[Awaited]:
         *EXPECTED,
         *BY_THEMSELVES,
         *EDGE_EXPECTED,
-        *alike.EXPECTED,
+        *by_rule.EXPECTED,
     )
     by_id = {one.fault.id: one for one in everything}
     only = [*given.only, *(LIKE_THEM if given.confusable else ())]

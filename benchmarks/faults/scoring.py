@@ -131,9 +131,11 @@ def blame_of(one: Awaited) -> Blame:
 def says(finding: Blaming, wanted: Blame, report: Report) -> bool:
     """Whether a finding blames what it should, and nothing else."""
     nodes = {_short(node, report) for node in finding.nodes}
+    known = set(wanted.nodes)
+    either = bool(wanted.peer and nodes) and nodes <= {*known, wanted.peer}
     return (
         finding.cause == wanted.cause
-        and nodes == set(wanted.nodes)
+        and (nodes == known or either)
         and wanted.thing in finding.thing
     )
 

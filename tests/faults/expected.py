@@ -47,12 +47,15 @@ class Blame:
         cause: an id of ``diagnose.CAUSES``.
         nodes: the Nodes at fault, without the cluster's name.
         thing: a part of the address or Service at fault.
+        peer: the Node at the other end of what is broken, where one cannot tell which
+            end it is: it may be named, too, or instead.
 
     """
 
     cause: str
     nodes: tuple[str, ...] = ()
     thing: str = ""
+    peer: str = ""
 
 
 @dataclass(frozen=True)

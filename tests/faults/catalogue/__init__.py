@@ -8,7 +8,6 @@ from faults.catalogue import (
     kernel,
     network,
     objects,
-    overlay,
     pods,
     policies,
     services,
@@ -26,7 +25,6 @@ EXPECTED: tuple[Expected, ...] = (
 
 BY_THEMSELVES: tuple[Expected, ...] = (
     *kernel.EXPECTED,
-    *overlay.EXPECTED,
     *services.EXPECTED,
     *pods.BY_THEMSELVES,
     *policies.BY_THEMSELVES,
