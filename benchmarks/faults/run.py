@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from faults.expected import Expected, surprises
 from shipped_suite import Suite
 
+from benchmarks.faults import TESTS
 from benchmarks.faults.scoring import Score, alarms, score
 from pytest_k8snet import localcluster
 from pytest_k8snet.cluster.errors import ClusterError
@@ -158,7 +159,9 @@ class Benchmark:
 
     def _suite(self, suite: Suite, args: Sequence[str], name: str) -> SuiteRun:
         suite.site.wait_until_clean()
-        ran = suite.run(*args, *([INSPECT] if self.inspect else []))
+        more = [INSPECT] if self.inspect else []
+        # Some faults are a plugin of the suite's own.
+        ran = suite.run(*args, *more, PYTHONPATH=str(TESTS / "cluster"))
         if ran.document:
             self.out.mkdir(parents=True, exist_ok=True)
             (self.out / f"{name}.json").write_text(ran.document, encoding="utf-8")

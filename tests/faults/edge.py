@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 
-from faults.expected import ByRule
+from faults.expected import Blame, ByRule
 from pytest_k8snet.faults.catalogue import edge as shipped
 from pytest_k8snet.faults.fault import Fault
 
@@ -60,10 +60,11 @@ WRONG_CERTIFICATE = ByRule(
         "INGRESS-CERT-VALID": "certificate",
         "GATEWAY-TLS": "certificate",
     },
+    blame=Blame("certificate-not-trusted"),
 )
 EXPIRED_CERTIFICATE = ByRule(
     Fault(
-        id="expired-certificate",
+        id="ingress-tls-bad-cert",
         breaks="The certificates of Ingresses and Gateways have expired.",
         # The suite itself makes such ones: see ``args``.
         inject=lambda _: nullcontext(),

@@ -41,7 +41,7 @@ CONTROLLER_SERVICE_WRONG_PORT = Fault(
 )
 
 WRONG_CERTIFICATE = Fault(
-    id="ingress-tls-bad-cert",
+    id="wrong-certificate",
     breaks="The certificates of Ingresses and Gateways are somebody else's.",
     inject=edge.wrong_certificate(),
     cluster="edge",

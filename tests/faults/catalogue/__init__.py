@@ -27,7 +27,6 @@ BY_THEMSELVES: tuple[Expected, ...] = (
     *kernel.EXPECTED,
     *services.EXPECTED,
     *pods.BY_THEMSELVES,
-    *policies.BY_THEMSELVES,
 )
 """What must be seen of faults that only the benchmark makes, each by itself."""
 

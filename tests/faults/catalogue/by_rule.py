@@ -6,8 +6,15 @@ from dataclasses import replace
 
 from faults.catalogue.kernel import BETWEEN_PODS
 from faults.catalogue.network import AT_THE_FIRST, NAMES, NEVER_CONNECTED, SPREAD_OUT
-from faults.expected import SAMPLED, Blame, ByRule
-from pytest_k8snet.faults.catalogue import kernel, network, objects, overlay, pods
+from faults.expected import POLICED, SAMPLED, Blame, ByRule
+from pytest_k8snet.faults.catalogue import (
+    kernel,
+    network,
+    objects,
+    overlay,
+    pods,
+    policies,
+)
 from pytest_k8snet.faults.catalogue.nodes import ONE, OTHER
 from pytest_k8snet.rules import RULES
 
@@ -93,6 +100,12 @@ TUNNEL_WRONG_PEER = replace(BETWEEN_TWO, fault=overlay.TUNNEL_WRONG_PEER)
 TUNNEL_MAC_STALE = AROUND_ONE
 TUNNEL_DOWN = replace(AROUND_ONE, fault=overlay.TUNNEL_DOWN)
 
+NOT_ENFORCED = ByRule(
+    policies.NOT_ENFORCED,
+    red=red("NP-INGRESS-DEFAULT-DENY", "NP-EGRESS-DEFAULT-DENY"),
+    may=may(*POLICED),
+)
+
 LINK_LOSSY = ByRule(
     kernel.LINK_LOSSY,
     red=red("POD-LOSS"),
@@ -116,6 +129,7 @@ RANGE_OF_ANOTHER = ByRule(
 )
 
 EXPECTED = (
+    NOT_ENFORCED,
     TUNNEL_BLOCKED,
     TUNNEL_MAC_STALE,
     RANGE_OF_ANOTHER,

@@ -40,11 +40,4 @@ TOO_MUCH = Expected(
     args=("-k", " or ".join(DEMAND_AN_ANSWER), CLAIM),
 )
 
-NOT_ENFORCED = Expected(
-    shipped.NOT_ENFORCED,
-    red=each(("NP-INGRESS-DEFAULT-DENY", "NP-EGRESS-DEFAULT-DENY"), everywhere),
-)
-
-BY_THEMSELVES = (NOT_ENFORCED,)
-
 EXPECTED = (IGNORED, TOO_MUCH)
