@@ -218,8 +218,10 @@ def service(**spec: Any) -> dict[str, Any]:
 POD = {
     "metadata": {"namespace": "ns", "labels": {"app": "web", "rank": "1"}},
     "spec": {"containers": [{"ports": [{"containerPort": 8080, "name": "http"}]}]},
+    "status": {"podIPs": [{"ip": "10.244.1.5"}]},
 }
-SLICE = {
+ORPHAN: dict[str, Any] = {"endpoints": [{"addresses": ["10.244.1.250"]}]}
+SLICE: dict[str, Any] = {
     "metadata": {"namespace": "ns", "labels": {"kubernetes.io/service-name": "web-1"}},
     "endpoints": [{"addresses": ["10.244.1.5"], "nodeName": "b"}],
 }
@@ -233,6 +235,15 @@ SLICE = {
             [SLICE],
             (
                 "web-1: 1 ready endpoints on b",
+                "web-1: its selector app=web matches 1 Pods",
+            ),
+        ),
+        (
+            service(),
+            [SLICE, {**SLICE, **ORPHAN}],
+            (
+                "web-1: 2 ready endpoints on b",
+                "web-1: its endpoint 10.244.1.250 is no Pod's",
                 "web-1: its selector app=web matches 1 Pods",
             ),
         ),

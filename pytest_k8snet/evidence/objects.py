@@ -168,6 +168,9 @@ def _service(one: Json, slices: Sequence[Json], pods: Sequence[Json]) -> Iterabl
         if p["metadata"]["namespace"] == meta["namespace"]
         and selector.items() <= p["metadata"].get("labels", {}).items()
     ]
+    own = {a["ip"] for p in pods for a in p.get("status", {}).get("podIPs", ())}
+    strange = sorted({a for e in mine for a in e["addresses"]} - own)
+    yield from (f"its endpoint {address} is no Pod's" for address in strange[:1])
     words = ",".join(f"{k}={v}" for k, v in sorted(selector.items()))
     yield f"its selector {words} matches {len(selected)} Pods"
     known: set[int | str] = {

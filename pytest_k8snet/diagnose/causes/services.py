@@ -291,6 +291,18 @@ SERVICE_CAUSES = (
         link="https://kubernetes.io/docs/tasks/debug/debug-application/debug-service/",
     ),
     Cause(
+        id="endpointslice-orphan",
+        layer="service objects",
+        scope=Scope.OBJECT,
+        says="The Service {thing} has endpoints that nobody is{only}.",
+        signs=(Sign((), at_it, every=False),),
+        proofs=(Proof(of_things(Look.SERVICE), mentions("is no Pod's")),),
+        unsigned=True,
+        next="kubectl get endpointslices -A -l kubernetes.io/service-name={thing}: who "
+        "manages them, and does each address belong to a Pod?",
+        link=THREADS + "kubernetes/kubernetes/issues/103804",
+    ),
+    Cause(
         id="svc-targetport-wrong",
         layer="service objects",
         scope=Scope.OBJECT,
