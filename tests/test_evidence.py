@@ -198,8 +198,9 @@ def test_ranges_and_addresses_that_clash_are_named() -> None:
         "a and b both have addresses of 10.244.0.0/24",
         "10.244.0.5 is the address of x/one on a and of x/two on b",
     )
-    assert objects.ranges(FACTS, entries)[-1] == (
-        "10.244.0.5 of x/two on b, whose range is 10.244.1.0/24 fd00:1::/64"
+    assert objects.ranges(FACTS, entries) == (
+        "10.244.0.5 of x/two on b, whose range is 10.244.1.0/24 fd00:1::/64",
+        "10.244.0.5 is the address of x/one on a and of x/two on b",
     )
 
 

@@ -104,19 +104,19 @@ def ranges(facts: ClusterFacts, entries: Mapping[str, Sequence[str]]) -> Lines:
             owners[address].append(f"{owner} on {node}")
             inside = any(ip_address(address) in r for r in own.get(node, ()))
             strays[node] += [] if inside else [f"{address} of {owner} on {node}"]
-    lines += [
+    # Where no Pod anywhere is in its Node's range, somebody else gives addresses.
+    if any(entries[node] and not found for node, found in strays.items()):
+        lines += [
+            f"{found[0]}, whose range is {' '.join(map(str, own.get(node, ())))}"
+            for node, found in sorted(strays.items())
+            if found
+        ]
+    shared = [
         f"{address} is the address of {' and of '.join(sorted(who))}"
         for address, who in sorted(owners.items())
         if len(who) > 1
     ]
-    # Where no Pod anywhere is in its Node's range, somebody else gives addresses.
-    if any(entries[node] and not found for node, found in strays.items()):
-        lines += [
-            f"{one}, whose range is {' '.join(map(str, own.get(node, ())))}"
-            for node, found in sorted(strays.items())
-            for one in found
-        ]
-    return tuple(lines[:MOST])
+    return (*lines, *shared[:MOST])
 
 
 def service(
