@@ -33,10 +33,9 @@ def unserved(seen: Observation) -> bool:
     return seen.outcome in {Outcome.REFUSED, Outcome.TIMED_OUT, Outcome.UNREACHABLE}
 
 
-def not_ours(seen: Observation) -> bool:
-    """Whether the certificate is not valid now, or somebody else's."""
-    wrong = r"expired|not yet valid|mismatch|not valid for|self.signed certificate$"
-    said = re.search(wrong, seen.detail)
+def out_of_date(seen: Observation) -> bool:
+    """Whether the certificate is another host's, or not valid now."""
+    said = re.search(r"expired|not yet valid|mismatch|not valid for", seen.detail)
     return unverified(seen) and bool(said)
 
 
@@ -97,10 +96,10 @@ ENTRY_CAUSES = (
         id="ingress-tls-bad-cert",
         layer="TLS",
         scope=Scope.CLUSTER,
-        says="The certificates that are shown are not valid now, or somebody else's"
+        says="The certificates that are shown are not valid now, or for other hosts"
         "{only}.",
         signs=(
-            Sign(("INGRESS-CERT-VALID",), anywhere, how=not_ours),
+            Sign(("INGRESS-CERT-VALID",), anywhere, how=out_of_date),
             Sign(("INGRESS-HOST-PATH",), anywhere, fails=False),
         ),
         breaks=("INGRESS-TLS", "INGRESS-CERT-VALID", "GATEWAY-TLS"),
