@@ -198,8 +198,9 @@ def test_ranges_and_addresses_that_clash_are_named() -> None:
         "a and b both have addresses of 10.244.0.0/24",
         "10.244.0.5 is the address of x/one on a and of x/two on b",
     )
-    assert objects.ranges(FACTS, entries)[-1] == (
-        "10.244.0.5 of x/two on b, whose range is 10.244.1.0/24 fd00:1::/64"
+    assert objects.ranges(FACTS, entries) == (
+        "10.244.0.5 of x/two on b, whose range is 10.244.1.0/24 fd00:1::/64",
+        "10.244.0.5 is the address of x/one on a and of x/two on b",
     )
 
 
@@ -218,8 +219,10 @@ def service(**spec: Any) -> dict[str, Any]:
 POD = {
     "metadata": {"namespace": "ns", "labels": {"app": "web", "rank": "1"}},
     "spec": {"containers": [{"ports": [{"containerPort": 8080, "name": "http"}]}]},
+    "status": {"podIPs": [{"ip": "10.244.1.5"}]},
 }
-SLICE = {
+ORPHAN: dict[str, Any] = {"endpoints": [{"addresses": ["10.244.1.250"]}]}
+SLICE: dict[str, Any] = {
     "metadata": {"namespace": "ns", "labels": {"kubernetes.io/service-name": "web-1"}},
     "endpoints": [{"addresses": ["10.244.1.5"], "nodeName": "b"}],
 }
@@ -233,6 +236,15 @@ SLICE = {
             [SLICE],
             (
                 "web-1: 1 ready endpoints on b",
+                "web-1: its selector app=web matches 1 Pods",
+            ),
+        ),
+        (
+            service(),
+            [SLICE, {**SLICE, **ORPHAN}],
+            (
+                "web-1: 2 ready endpoints on b",
+                "web-1: its endpoint 10.244.1.250 is no Pod's",
                 "web-1: its selector app=web matches 1 Pods",
             ),
         ),

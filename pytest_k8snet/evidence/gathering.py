@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from pytest_k8snet import manifests
@@ -38,10 +40,12 @@ TRACE_SECONDS = 1.5
 LOOK_SECONDS = 5.0
 PROXY_HEALTH = {"op": "http", "port": 10256, "path": "/healthz", "timeout": 2.0}
 SYSTEM = DNS_PODS = "/api/v1/namespaces/kube-system/pods"
+SLICES = "/apis/discovery.k8s.io/v1"
 COREFILE = "/api/v1/namespaces/kube-system/configmaps/coredns"
 NEEDS_INSPECTOR = "only --k8snet-inspect-nodes lets us see that"
 
 Values = tuple[str, ...]
+Items = list[dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -62,6 +66,21 @@ class Sources:
     spec: LabSpec
     scene: Callable[[], Scene]
     channels: Mapping[Actor, Channel]
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def services(self) -> tuple[Items, Items, Items]:
+        """Give the run's Services, their slices and its Pods, listed once."""
+        with self._lock:
+            return self._services
+
+    @cached_property
+    def _services(self) -> tuple[Items, Items, Items]:
+        selector = f"{manifests.RUN}={self.spec.run}"
+        ours = ("/api/v1/services", "/api/v1/pods")
+        services, pods = (self.api.list(p, labelSelector=selector) for p in ours)
+        namespaces = {one["metadata"]["namespace"] for one in services}
+        paths = (f"{SLICES}/namespaces/{n}/endpointslices" for n in sorted(namespaces))
+        return services, [one for path in paths for one in self.api.list(path)], pods
 
 
 def gather(
@@ -198,21 +217,6 @@ def _events(question: Question, sources: Sources) -> Values:
     return objects.events(found, question.node)
 
 
-def _service(question: Question, sources: Sources) -> Values:
-    selector = f"{manifests.RUN}={sources.spec.run}"
-    ours = ("/api/v1/services", "/api/v1/pods")
-    services, pods = (sources.api.list(p, labelSelector=selector) for p in ours)
-    namespaces = {one["metadata"]["namespace"] for one in services}
-    slices = [
-        one
-        for name in sorted(namespaces)
-        for one in sources.api.list(
-            f"/apis/discovery.k8s.io/v1/namespaces/{name}/endpointslices"
-        )
-    ]
-    return objects.service(question.thing, services, slices, pods)
-
-
 def _forward(question: Question, sources: Sources) -> Values:
     del question
     config = sources.api.get(COREFILE)
@@ -230,6 +234,6 @@ OF_API: Mapping[Look, Callable[[Question, Sources], Values]] = {
     Look.EVENTS: _events,
     Look.WORKLOADS: lambda q, s: objects.workloads(s.api.list(SYSTEM), q.node),
     Look.RANGES: lambda _, s: objects.ranges(s.facts, pod_addresses(s.api)),
-    Look.SERVICE: _service,
+    Look.SERVICE: lambda q, s: objects.service(q.thing, *s.services()),
     Look.FORWARD: _forward,
 }

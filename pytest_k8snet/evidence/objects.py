@@ -104,19 +104,19 @@ def ranges(facts: ClusterFacts, entries: Mapping[str, Sequence[str]]) -> Lines:
             owners[address].append(f"{owner} on {node}")
             inside = any(ip_address(address) in r for r in own.get(node, ()))
             strays[node] += [] if inside else [f"{address} of {owner} on {node}"]
-    lines += [
+    # Where no Pod anywhere is in its Node's range, somebody else gives addresses.
+    if any(entries[node] and not found for node, found in strays.items()):
+        lines += [
+            f"{found[0]}, whose range is {' '.join(map(str, own.get(node, ())))}"
+            for node, found in sorted(strays.items())
+            if found
+        ]
+    shared = [
         f"{address} is the address of {' and of '.join(sorted(who))}"
         for address, who in sorted(owners.items())
         if len(who) > 1
     ]
-    # Where no Pod anywhere is in its Node's range, somebody else gives addresses.
-    if any(entries[node] and not found for node, found in strays.items()):
-        lines += [
-            f"{one}, whose range is {' '.join(map(str, own.get(node, ())))}"
-            for node, found in sorted(strays.items())
-            for one in found
-        ]
-    return tuple(lines[:MOST])
+    return (*lines, *shared[:MOST])
 
 
 def service(
@@ -168,6 +168,9 @@ def _service(one: Json, slices: Sequence[Json], pods: Sequence[Json]) -> Iterabl
         if p["metadata"]["namespace"] == meta["namespace"]
         and selector.items() <= p["metadata"].get("labels", {}).items()
     ]
+    own = {a["ip"] for p in pods for a in p.get("status", {}).get("podIPs", ())}
+    strange = sorted({a for e in mine for a in e["addresses"]} - own)
+    yield from (f"its endpoint {address} is no Pod's" for address in strange[:1])
     words = ",".join(f"{k}={v}" for k, v in sorted(selector.items()))
     yield f"its selector {words} matches {len(selected)} Pods"
     known: set[int | str] = {

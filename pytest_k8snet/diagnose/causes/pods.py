@@ -110,8 +110,8 @@ POD_CAUSES = (
         signs=(Sign(POD, crossing, every=False),),
         proofs=(Proof(of_cluster(Look.RANGES), strays),),
         unsigned=True,
-        next="on {node}: the range in /etc/cni/net.d, beside kubectl get node {node} "
-        "-o jsonpath={{.spec.podCIDRs}}",
+        next="on {node}: the range in /etc/cni/net.d, beside that of kubectl get node "
+        "{node} -o yaml | grep -A2 podCIDRs",
         link=THREADS + "kubernetes/kubernetes/issues/21458",
     ),
     Cause(

@@ -55,6 +55,11 @@ def timed_out(seen: Observation) -> bool:
     return seen.outcome is Outcome.TIMED_OUT
 
 
+def unknown_name(seen: Observation) -> bool:
+    """Whether a name server says that there is no such name."""
+    return seen.outcome is Outcome.NAME_NOT_FOUND
+
+
 def let_through(seen: Observation) -> bool:
     """Whether what no policy allows was served."""
     return seen.probe.ask.blocked and seen.outcome is Outcome.CONNECTED
@@ -216,6 +221,25 @@ SERVICE_CAUSES = (
         link=THREADS + "kubernetes/kubernetes/issues/129617",
     ),
     Cause(
+        id="coredns-stale-api",
+        layer="DNS",
+        scope=Scope.CLUSTER,
+        says="The cluster DNS knows old names, and none that are new: it hears nothing "
+        "from the API server.",
+        signs=(
+            Sign(("DNS-SERVICE",), anywhere, how=unknown_name),
+            Sign(("DNS-API-SERVER",), anywhere, fails=False),
+            Sign(SERVICE, anywhere, fails=False),
+        ),
+        breaks=("DNS-", "SERVICE-BY-NAME", "SERVICE-HEADLESS"),
+        proofs=(
+            Proof(of_cluster(Look.FORWARD), mentions(r"^log .*(?:watch|reflector)")),
+        ),
+        next="kubectl -n kube-system logs -l k8s-app=kube-dns: does it reach the API "
+        "server, and may it list EndpointSlices?",
+        link=THREADS + "coredns/coredns/issues/3879",
+    ),
+    Cause(
         id="coredns-upstream-broken",
         layer="DNS",
         scope=Scope.CLUSTER,
@@ -265,6 +289,18 @@ SERVICE_CAUSES = (
         next="kubectl get endpointslices -A | grep {thing}: does its selector match a "
         "Pod, and its targetPort a port that is listened on?",
         link="https://kubernetes.io/docs/tasks/debug/debug-application/debug-service/",
+    ),
+    Cause(
+        id="endpointslice-orphan",
+        layer="service objects",
+        scope=Scope.OBJECT,
+        says="The Service {thing} has endpoints that nobody is{only}.",
+        signs=(Sign((), at_it, every=False),),
+        proofs=(Proof(of_things(Look.SERVICE), mentions("is no Pod's")),),
+        unsigned=True,
+        next="kubectl get endpointslices -A -l kubernetes.io/service-name={thing}: who "
+        "manages them, and does each address belong to a Pod?",
+        link=THREADS + "kubernetes/kubernetes/issues/103804",
     ),
     Cause(
         id="svc-targetport-wrong",

@@ -1,0 +1,84 @@
+"""Evidence is gathered from agents that run, in time, and never at any price."""
+
+from __future__ import annotations
+
+import sys
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from scenes import facts, scene, spec
+
+from pytest_k8snet.agent import agent
+from pytest_k8snet.cluster.channel import child_channel
+from pytest_k8snet.diagnose import Answer, Look, Question
+from pytest_k8snet.evidence import Sources, gather
+from pytest_k8snet.evidence.gathering import NEEDS_INSPECTOR
+from pytest_k8snet.model import Actor, Role
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+FACTS = facts(2)
+A, B = (node.name for node in FACTS.nodes)
+NO_API: Any = None
+AGENT = [sys.executable, "-I", agent.__file__, "control", "--name", "test"]
+
+SILENT = """
+import time
+print('{"hello": 1, "name": "test", "ports": {}}', flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.fixture
+def sources() -> Iterator[Sources]:
+    """An agent on the first Node, and nobody anywhere else."""
+    channel = child_channel(AGENT)
+    roles = (Role.HOST, Role.CLIENT)
+    channels = {Actor(role, A): channel for role in roles}
+    yield Sources(NO_API, FACTS, spec(), lambda: scene(FACTS), channels)
+    channel.close()
+
+
+def ask(sources: Sources, *questions: Question, seconds: float = 10) -> list[Answer]:
+    found = gather(questions, sources, inspect=False, seconds=seconds)
+    return [found[question] for question in questions]
+
+
+def test_agents_say_what_they_see_without_privileges(sources: Sources) -> None:
+    settings, trace = ask(
+        sources,
+        Question(Look.SETTINGS, A),
+        Question(Look.TRACE, A, "127.0.0.1"),
+    )
+
+    assert [v.partition("=")[0] for v in settings.values] == list(agent.SETTINGS)
+    assert trace == Answer(("127.0.0.1",))
+
+
+def test_what_cannot_be_seen_says_why(sources: Sources) -> None:
+    rules, links, conditions = ask(
+        sources,
+        Question(Look.RULES, A),
+        Question(Look.LINKS, B),
+        Question(Look.CONDITIONS, B),
+    )
+
+    assert rules == Answer(problem=NEEDS_INSPECTOR)
+    assert links == Answer(problem=f"host@{B} does not run")
+    assert conditions.problem.startswith("internal error: ")
+    assert not conditions.values
+
+
+def test_what_takes_too_long_is_not_waited_for(sources: Sources) -> None:
+    channel = child_channel([sys.executable, "-c", SILENT])
+    slow = replace(sources, channels={Actor(Role.HOST, A): channel})
+    started = time.monotonic()
+
+    (settings,) = ask(slow, Question(Look.SETTINGS, A), seconds=0.7)
+
+    assert time.monotonic() - started < 1
+    assert settings == Answer(problem="not within 0.7 s")
+    channel.close()
