@@ -55,7 +55,7 @@ class Watches:
         self.site = site
         self.folder = folder
 
-    def start(self, *words: str) -> StartedRun:
+    def start(self, *words: str, until: str = BEGUN) -> StartedRun:
         argv = [sys.executable, "-m", "pytest_k8snet.cli", "watch"]
         argv += ["--context", self.site.cluster.context, "--report", "report", *words]
         kubeconfig = {"KUBECONFIG": str(self.site.cluster.kubeconfig)}
@@ -70,7 +70,7 @@ class Watches:
                 start_new_session=True,
             )
         started = StartedRun(process, self.folder)
-        started.wait_for(BEGUN)
+        started.wait_for(until)
         return started
 
     def finish(self, started: StartedRun) -> Watched:
@@ -185,6 +185,23 @@ def test_the_command_decides_and_gets_the_signal(
     assert stopped.document.state == "interrupted"
     assert "Traceback" not in stopped.output
     assert tmp_path.exists()
+
+
+@pytest.mark.parametrize("way", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("moment", ["waiting for its Pods", "waiting until", BEGUN])
+def test_a_watch_that_is_interrupted_cleans_up(
+    watches: Watches, way: signal.Signals, moment: str
+) -> None:
+    started = watches.start(until=moment)
+    time.sleep(0.5 + random.random())  # noqa: S311 - any moment will do
+    assert watches.site.namespaces()
+    started.process.send_signal(way)
+    done = started.finish(60)
+
+    assert "Traceback" not in done.output
+    assert done.exit_code in ({0} if BEGUN in done.output else {130}), done.output
+    watches.site.wait_until_clean(20)
+    assert started.group == []
 
 
 def test_what_was_measured_survives_being_killed(
