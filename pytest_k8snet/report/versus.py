@@ -76,12 +76,12 @@ class Section:
 
 def sections(runs: Runs) -> list[Section]:
     """Compare runs, by name: what was tested, what differs, and what changed."""
-    names = tuple(runs)
+    names, rules = tuple(runs), tuple(_rules(runs))
     made = [
         Section("Runs", ("", *names), tuple(_about(runs))),
         Section("Features", ("feature", *names), tuple(_features(runs))),
         Section("Areas", ("area", *names), tuple(_areas(runs))),
-        Section("Rules that differ", ("rule", *names), tuple(_rules(runs)), EXPLAIN),
+        Section("Rules that differ", ("rule", *names), rules, EXPLAIN if rules else ""),
         Section("What does not pass", (), tuple((one,) for one in _reasons(runs))),
         Section(
             "Fastest answers",
