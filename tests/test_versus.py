@@ -151,3 +151,19 @@ def test_the_nodes_of_another_cluster_stand_for_nobody() -> None:
 
     assert "  stands for worker2: worker9" in same
     assert len(apart) == 1
+
+
+def test_what_changed_is_told_by_rule() -> None:
+    said = lines("From a to b", a=real("healthy"), b=real("worker2-cut-off"))
+
+    assert said[0].startswith("170 regressed, 0 fixed, 0 new, 0 gone, of ")
+    assert "  regressed  POD-TO-POD  pass -> fail in 4 checks, 16 cells" in said
+    back = lines("From a to b", a=real("worker2-cut-off"), b=real("healthy"))
+    assert "  fixed      POD-TO-POD  fail -> pass in 4 checks, 16 cells" in back
+
+
+def test_results_are_counted_in_the_words_of_every_format() -> None:
+    about = rows("Runs", a=real("healthy"), b=real("worker2-cut-off"))
+
+    assert about["fail"][0] == "0"
+    assert int(about["pass"][0]) > int(about["pass"][1]) > 0
