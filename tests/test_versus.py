@@ -129,10 +129,14 @@ def test_only_rules_that_apply_to_one_of_the_runs_are_told() -> None:
         for r in well.results
     )
 
+    both = deviating(replace(well, results=results), "SERVICE-HAIRPIN", "no hairpin")
+    differing = list(rows("Rules that differ", a=well, b=both))
     alone = lines("What does not pass", a=well, b=well)
     beside = lines("What does not pass", a=well, b=replace(well, results=results))
 
     assert alone == ["a: all that applies passes", "b: all that applies passes"]
+    assert differing[0] == "SERVICE-HAIRPIN", "what is not kept comes first"
+    assert set(differing[1:]) == policies
     assert beside[:2] == [
         "a",
         "  not-applicable: no network plugin enforces NetworkPolicy",

@@ -153,7 +153,14 @@ def _areas(runs: Runs) -> Iterator[tuple[str, ...]]:
 
 
 def _rules(runs: Runs) -> Iterator[tuple[str, ...]]:
-    for rule in sorted({name for run in runs.values() for name in run.by_rule}):
+    """Count the checks of rules that differ, those that some run breaks first."""
+    kept = {Word.PASS, Word.NOT_APPLICABLE}
+    rules: dict[str, bool] = {}
+    for run in runs.values():
+        for name, found in run.by_rule.items():
+            broken = any(one.word not in kept for one in found)
+            rules[name] = broken or rules.get(name, False)
+    for rule in sorted(rules, key=lambda name: (not rules[name], name)):
         said = [_counted(run.by_rule.get(rule, ())) for run in runs.values()]
         if len(set(said)) > 1:
             yield rule, *said
