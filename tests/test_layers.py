@@ -36,8 +36,6 @@ REACHES_OUT = frozenset(
 MAY_REACH_OUT = frozenset(
     {
         *("cluster", "localcluster", STANDS_ASIDE),
-        # It hands the terminal over to a command on a Node.
-        "cli",
         # One of its files stands where a Node has its runc.
         "faults",
         # It runs the command that is watched.

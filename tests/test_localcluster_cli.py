@@ -11,6 +11,7 @@ import pytest
 
 from pytest_k8snet import cli, localcluster
 from pytest_k8snet.localcluster import ClusterConfigError, UnknownClusterError
+from pytest_k8snet.localcluster.command import cluster_file
 
 
 @pytest.fixture(autouse=True)
@@ -57,12 +58,12 @@ def test_a_bare_name_means_a_file_in_clusters(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert cli.cluster_file("three-node") == Path("three-node")
+    assert cluster_file("three-node") == Path("three-node")
     (tmp_path / "clusters").mkdir()
     (tmp_path / "clusters" / "three-node.yaml").touch()
-    assert cli.cluster_file("three-node") == Path("clusters/three-node.yaml")
-    assert cli.cluster_file("other/three-node") == Path("other/three-node")
-    assert cli.cluster_file("three-node.yaml") == Path("three-node.yaml")
+    assert cluster_file("three-node") == Path("clusters/three-node.yaml")
+    assert cluster_file("other/three-node") == Path("other/three-node")
+    assert cluster_file("three-node.yaml") == Path("three-node.yaml")
 
 
 def test_an_error_is_one_line_with_its_notes_and_status_1(

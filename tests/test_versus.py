@@ -129,10 +129,14 @@ def test_only_rules_that_apply_to_one_of_the_runs_are_told() -> None:
         for r in well.results
     )
 
+    both = deviating(replace(well, results=results), "SERVICE-HAIRPIN", "no hairpin")
+    differing = list(rows("Rules that differ", a=well, b=both))
     alone = lines("What does not pass", a=well, b=well)
     beside = lines("What does not pass", a=well, b=replace(well, results=results))
 
     assert alone == ["a: all that applies passes", "b: all that applies passes"]
+    assert differing[0] == "SERVICE-HAIRPIN", "what is not kept comes first"
+    assert set(differing[1:]) == policies
     assert beside[:2] == [
         "a",
         "  not-applicable: no network plugin enforces NetworkPolicy",
@@ -151,3 +155,19 @@ def test_the_nodes_of_another_cluster_stand_for_nobody() -> None:
 
     assert "  stands for worker2: worker9" in same
     assert len(apart) == 1
+
+
+def test_what_changed_is_told_by_rule() -> None:
+    said = lines("From a to b", a=real("healthy"), b=real("worker2-cut-off"))
+
+    assert said[0].startswith("170 regressed, 0 fixed, 0 new, 0 gone, of ")
+    assert "  regressed  POD-TO-POD  pass -> fail in 4 checks, 16 cells" in said
+    back = lines("From a to b", a=real("worker2-cut-off"), b=real("healthy"))
+    assert "  fixed      POD-TO-POD  fail -> pass in 4 checks, 16 cells" in back
+
+
+def test_results_are_counted_in_the_words_of_every_format() -> None:
+    about = rows("Runs", a=real("healthy"), b=real("worker2-cut-off"))
+
+    assert about["fail"][0] == "0"
+    assert int(about["pass"][0]) > int(about["pass"][1]) > 0

@@ -170,7 +170,7 @@ def baseline_lines(baseline: BaselineDocument, most: int) -> list[str]:
     return lines + [f"  differs: {one}" for one in baseline.environment]
 
 
-def shift_line(shift: ShiftDocument) -> str:
+def shift_line(shift: Shift | ShiftDocument) -> str:
     """Say what became slower or faster, and by how much."""
     times = f"{took(shift.before)} -> {took(shift.after)}"
     return f"{shift_word(shift)}     {shift.what}  {times}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from statistics import median
 from textwrap import fill
 from typing import TYPE_CHECKING
@@ -14,7 +15,7 @@ from pytest_k8snet.report.compare import (
     LATER_MEANS,
     SLOWER_MEANS,
     UNASKED,
-    baseline_document,
+    Change,
     compare,
     kubelets,
     latencies,
@@ -23,13 +24,12 @@ from pytest_k8snet.report.compare import (
     slower,
 )
 from pytest_k8snet.report.figures import (
-    baseline_lines,
     by_area,
     problems,
+    shift_line,
     shift_word,
     tally,
     took,
-    verdict,
 )
 from pytest_k8snet.report.markdown import table
 from pytest_k8snet.report.terminal import columns
@@ -37,7 +37,7 @@ from pytest_k8snet.report.terminal import columns
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from pytest_k8snet.report.compare import Shift
+    from pytest_k8snet.report.compare import CheckChange, Shift
     from pytest_k8snet.report.recording import Recording
     from pytest_k8snet.result import Result
 
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     Times = Callable[[Recording], Mapping[str, list[float]]]
     Differ = Callable[[Recording, Recording], Iterator[Shift]]
 
-MOST_CHANGES = 100
+CHANGES = (Change.REGRESSED, Change.FIXED, Change.NEW, Change.GONE)
 MOST_NAMED = 8
 WIDTH = 88
 NOTHING = "-"
@@ -76,12 +76,12 @@ class Section:
 
 def sections(runs: Runs) -> list[Section]:
     """Compare runs, by name: what was tested, what differs, and what changed."""
-    names = tuple(runs)
+    names, rules = tuple(runs), tuple(_rules(runs))
     made = [
         Section("Runs", ("", *names), tuple(_about(runs))),
         Section("Features", ("feature", *names), tuple(_features(runs))),
         Section("Areas", ("area", *names), tuple(_areas(runs))),
-        Section("Rules that differ", ("rule", *names), tuple(_rules(runs)), EXPLAIN),
+        Section("Rules that differ", ("rule", *names), rules, EXPLAIN if rules else ""),
         Section("What does not pass", (), tuple((one,) for one in _reasons(runs))),
         Section(
             "Fastest answers",
@@ -98,14 +98,14 @@ def sections(runs: Runs) -> list[Section]:
     ]
     first, *others = runs.items()
     for name, run in others:
-        lines = tuple(_changes(first[1], run))
+        lines = tuple((line,) for line in _changes(first[1], run))
         made.append(Section(f"From {first[0]} to {name}", (), lines))
     return made
 
 
 def _about(runs: Runs) -> Iterator[tuple[str, ...]]:
     facts: dict[str, Callable[[Recording], str]] = {
-        "result": verdict,
+        **{word: partial(_count, word) for word in Word},
         "started": lambda r: r.report.started,
         "suite": lambda r: r.report.suite.version or "unknown",
         "profile": lambda r: r.report.suite.profile,
@@ -122,6 +122,10 @@ def _about(runs: Runs) -> Iterator[tuple[str, ...]]:
     }
     for what, say in facts.items():
         yield what, *(say(run) for run in runs.values())
+
+
+def _count(word: Word, recording: Recording) -> str:
+    return str(sum(one.word is word for one in recording.results))
 
 
 def _features(runs: Runs) -> Iterator[tuple[str, ...]]:
@@ -149,7 +153,14 @@ def _areas(runs: Runs) -> Iterator[tuple[str, ...]]:
 
 
 def _rules(runs: Runs) -> Iterator[tuple[str, ...]]:
-    for rule in sorted({name for run in runs.values() for name in run.by_rule}):
+    """Count the checks of rules that differ, those that some run breaks first."""
+    kept = {Word.PASS, Word.NOT_APPLICABLE}
+    rules: dict[str, bool] = {}
+    for run in runs.values():
+        for name, found in run.by_rule.items():
+            broken = any(one.word not in kept for one in found)
+            rules[name] = broken or rules.get(name, False)
+    for rule in sorted(rules, key=lambda name: (not rules[name], name)):
         said = [_counted(run.by_rule.get(rule, ())) for run in runs.values()]
         if len(set(said)) > 1:
             yield rule, *said
@@ -226,14 +237,34 @@ def _answers(recording: Recording) -> dict[str, list[float]]:
     return {what: times for what, times in found.items() if len(times) >= FEWEST}
 
 
-def _changes(before: Recording, after: Recording) -> Iterator[tuple[str]]:
-    """Say what changed from one run to another; the Runs above say what was tested."""
-    document = baseline_document(compare(before, after))
+def _changes(before: Recording, after: Recording) -> Iterator[str]:
+    """Say what changed from one run to another, the checks of a rule together."""
+    made = compare(before, after)
+    told = ", ".join(f"{len(made.of(change))} {change}" for change in CHANGES)
+    yield f"{told}, of {len(made.checks)} checks"
+    for change in CHANGES:
+        alike: dict[tuple[str, str], list[CheckChange]] = {}
+        for one in made.of(change):
+            asked = one.after or one.before
+            assert asked
+            words = f"{_word(one.before)} -> {_word(one.after)}"
+            alike.setdefault((asked.check.rule.id, words), []).append(one)
+        for (rule, words), found in alike.items():
+            cells = sum(len(one.cells.get(change, ())) for one in found)
+            more = f", {cells} cells" if cells else ""
+            yield f"  {change:9}  {rule}  {words} in {len(found)} checks{more}"
+    for shift in made.shifts:
+        yield f"  {shift_line(shift)}"
     contexts = {one.report.environment.context for one in (before, after)}
     # The Nodes of another cluster stand for nobody.
-    nodes = document.nodes if len(contexts) == 1 else {}
-    told = document.model_copy(update={"environment": [], "nodes": nodes})
-    yield from ((line,) for line in baseline_lines(told, MOST_CHANGES))
+    if len(contexts) == 1:
+        for now, then in made.nodes.items():
+            if now != then:
+                yield f"  stands for {then}: {now}"
+
+
+def _word(result: Result | None) -> str:
+    return str(result.word) if result else "not asked"
 
 
 # ----------------------------------------------------------------------------- formats
