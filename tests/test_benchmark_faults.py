@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from faults.benchmark import BENCHMARK, CONFUSABLE, LIKE_THEM
+from faults.benchmark import AT_ONCE, BENCHMARK, CONFUSABLE, LIKE_THEM
 from faults.catalogue.network import HAIRPIN_OFF
 from recordings import real
 
@@ -46,10 +46,21 @@ def scored(report: Report) -> Score:
 
 
 def test_of_every_fault_of_the_benchmark_something_is_expected() -> None:
-    given = options().parse_args(["--confusable"])
+    given = options().parse_args([])
+    ids = [*BENCHMARK, *LIKE_THEM]
 
-    assert [one.fault.id for one in chosen(given)] == [*BENCHMARK, *LIKE_THEM]
+    assert [one.fault.id for one in chosen(ids, given)] == ids
     assert len(BENCHMARK) == 25
+
+
+@pytest.mark.parametrize("ids", AT_ONCE, ids="+".join)
+def test_faults_that_are_made_at_once_are_on_different_nodes_of_one_cluster(
+    ids: tuple[str, ...],
+) -> None:
+    faults = [one.fault for one in chosen(ids, options().parse_args([]))]
+
+    assert len({fault.cluster for fault in faults}) == 1
+    assert len({fault.nodes for fault in faults}) == len(faults)
 
 
 def test_the_document_has_a_row_for_each_that_was_made() -> None:

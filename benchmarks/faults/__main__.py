@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from faults import BY_THEMSELVES, EXPECTED
-from faults.benchmark import BENCHMARK, LIKE_THEM
+from faults.benchmark import AT_ONCE, BENCHMARK, LIKE_THEM
 from faults.catalogue import by_rule
 from faults.controls import CONTROLS
 from faults.edge import EDGE_EXPECTED
@@ -40,8 +40,10 @@ def main() -> int:
     given = options().parse_args()
     signal.signal(signal.SIGTERM, _interrupt)
     controls = [c for c in CONTROLS if given.controls and wanted(c.made.cluster, given)]
+    faults = chosen([*given.only, *(LIKE_THEM if given.confusable else ())], given)
     benchmark = Benchmark(
-        faults=chosen(given),
+        faults=faults,
+        at_once=[chosen(pair, given) for pair in AT_ONCE] if given.at_once else [],
         controls=controls,
         healthy=given.healthy,
         clusters=given.clusters or (),
@@ -79,6 +81,9 @@ def options() -> argparse.ArgumentParser:
     parser.add_argument(
         "--confusable", action="store_true", help="also what looks like one of them"
     )
+    parser.add_argument(
+        "--at-once", action="store_true", help="also pairs of them on different Nodes"
+    )
     parser.add_argument("--clusters", nargs="+", metavar="KIND", help="only on these")
     parser.add_argument(
         "--inspect-nodes", action="store_true", help="as --k8snet-inspect-nodes"
@@ -101,8 +106,8 @@ def options() -> argparse.ArgumentParser:
     return parser
 
 
-def chosen(given: argparse.Namespace) -> Sequence[Awaited]:
-    """Give what is expected of the faults that are to be made, in their order."""
+def chosen(ids: Sequence[str], given: argparse.Namespace) -> Sequence[Awaited]:
+    """Give what is expected of faults, as far as their clusters are wanted."""
     everything: tuple[Awaited, ...] = (
         *EXPECTED,
         *BY_THEMSELVES,
@@ -110,11 +115,10 @@ def chosen(given: argparse.Namespace) -> Sequence[Awaited]:
         *by_rule.EXPECTED,
     )
     by_id = {one.fault.id: one for one in everything}
-    only = [*given.only, *(LIKE_THEM if given.confusable else ())]
-    unknown = set(only) - set(by_id)
-    if unknown:
-        raise SystemExit(f"error: nothing is expected of {', '.join(sorted(unknown))}")
-    faults = [by_id[fault] for fault in only]
+    wrong = [fault for fault in ids if fault not in by_id]
+    if wrong:
+        raise SystemExit(f"error: nothing is expected of {', '.join(wrong)}")
+    faults = [by_id[fault] for fault in ids]
     return [one for one in faults if wanted(one.fault.cluster, given)]
 
 

@@ -64,6 +64,11 @@ def table(results: Results) -> str:
         lines.append(f"{title}: {sum(held)}/{len(counted)}")
     confusions = confused(results.scores, CONFUSABLE)
     lines += [f"of a confusable set, right: {line}" for line in confusions]
+    lines += [
+        f"at once: {' and '.join(one.faults)}: {one.seconds:.0f} s, "
+        f"not named: {', '.join(one.unsaid) or 'none'}"
+        for one in results.at_once
+    ]
     lines += slowest(results)
     lines += [f"{fault}: {why}" for fault, why in results.problems.items()]
     lines += healthy(results.healthy)

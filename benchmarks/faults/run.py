@@ -15,12 +15,13 @@ from faults.expected import Expected, surprises
 from shipped_suite import Suite
 
 from benchmarks.faults import TESTS
-from benchmarks.faults.scoring import Score, alarms, score
+from benchmarks.faults.scoring import Score, alarms, blame_of, says, score
 from pytest_k8snet import localcluster
 from pytest_k8snet.cluster.errors import ClusterError
 from pytest_k8snet.diagnose import diagnose
 from pytest_k8snet.diagnose.evidence import PRIVILEGED
 from pytest_k8snet.faults.catalogue.nodes import FIRST
+from pytest_k8snet.faults.fault import together
 from pytest_k8snet.faults.site import Site
 from pytest_k8snet.localcluster import LocalClusterError
 from pytest_k8snet.report.recording import evidence, facts, read
@@ -50,6 +51,15 @@ class Healthy:
     alarms: list[str]
 
 
+@dataclass(frozen=True)
+class AtOnce:
+    """A run under several faults; ``unsaid`` are those that no finding blames."""
+
+    faults: tuple[str, ...]
+    seconds: float
+    unsaid: tuple[str, ...]
+
+
 @dataclass
 class Results:
     """All that was run.
@@ -60,6 +70,7 @@ class Results:
     """
 
     scores: list[Score] = field(default_factory=list)
+    at_once: list[AtOnce] = field(default_factory=list)
     healthy: list[Healthy] = field(default_factory=list)
     problems: dict[str, str] = field(default_factory=dict)
 
@@ -70,6 +81,7 @@ class Benchmark:
 
     Attributes:
         faults: those to be made.
+        at_once: those to be made together, each of one cluster's.
         controls: what is done beside them, and must harm nothing.
         healthy: how often the suite is run on each cluster with nothing done to it.
         clusters: kinds that are brought up even without a fault or a control.
@@ -79,6 +91,7 @@ class Benchmark:
     """
 
     faults: Sequence[Awaited]
+    at_once: Sequence[Sequence[Awaited]]
     controls: Sequence[Control]
     healthy: int
     clusters: Sequence[str]
@@ -88,15 +101,20 @@ class Benchmark:
     def run(self, results: Results) -> None:
         """Bring up the clusters that are needed, each once, and note what is seen."""
         faults, controls = defaultdict(list), defaultdict(list)
+        at_once = defaultdict(list)
         for one in self.faults:
             faults[one.fault.cluster].append(one)
+        for several in self.at_once:
+            at_once[several[0].fault.cluster].append(several)
         for control in self.controls:
             controls[control.made.cluster].append(control)
-        for kind in dict.fromkeys((*faults, *controls, *self.clusters)):
+        for kind in dict.fromkeys((*faults, *at_once, *controls, *self.clusters)):
             try:
                 with suite_on(kind) as suite:
                     for one in faults[kind]:
                         self._fault(one, suite, results)
+                    for several in at_once[kind]:
+                        self._at_once(several, suite, results)
                     for control in controls[kind]:
                         self._control(control, suite, results)
                     for number in range(self.healthy):
@@ -138,6 +156,25 @@ class Benchmark:
         found = score(one, report, report.findings, unaided, cells)
         results.scores.append(found)
         _say(f"{one.fault}: {found.said or 'no finding'}, {found.seconds:.0f} s")
+
+    def _at_once(
+        self, several: Sequence[Awaited], suite: Suite, results: Results
+    ) -> None:
+        names = tuple(one.fault.id for one in several)
+        args = [word for one in several for word in one.args]
+        with together(*(one.fault.inject for one in several))(suite.site):
+            ran = self._suite(suite, args, "+".join(names))
+        report = ran.report
+        if report is None:
+            results.problems["+".join(names)] = f"no report: {ran.output[-2000:]}"
+            return
+        unsaid = tuple(
+            one.fault.id
+            for one in several
+            if not any(says(f, blame_of(one), report) for f in report.findings)
+        )
+        results.at_once.append(AtOnce(names, report.figures.total, unsaid))
+        _say(f"{' and '.join(names)}: not named: {', '.join(unsaid) or 'none'}")
 
     def _control(self, control: Control, suite: Suite, results: Results) -> None:
         with control.made.inject(suite.site):

@@ -45,3 +45,9 @@ LIKE_THEM = tuple(
     fault for faults in CONFUSABLE for fault in faults if fault not in BENCHMARK
 )
 """What is made only to be told apart from a fault of the benchmark."""
+
+AT_ONCE = (
+    ("kubelet-clusterdns-wrong-one-node", "hairpin-off"),
+    ("route-missing-podcidr", "nodeport-node-firewall"),
+)
+"""Pairs of faults on different Nodes: each must get a finding of its own."""
