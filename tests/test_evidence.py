@@ -82,7 +82,7 @@ IPTABLES = """\
 :FORWARD DROP [70:4200]
 :KUBE-FORWARD - [0:0]
 [1:60] -A KUBE-FORWARD -m conntrack --ctstate INVALID -j DROP
-[9:540] -A FORWARD -p tcp -j MINE
+[9:540] -A FORWARD -p tcp -m comment --comment "drop here" -j MINE
 [9:540] -A MINE -j DROP
 COMMIT
 *nat
