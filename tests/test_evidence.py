@@ -82,7 +82,7 @@ IPTABLES = """\
 :FORWARD DROP [70:4200]
 :KUBE-FORWARD - [0:0]
 [1:60] -A KUBE-FORWARD -m conntrack --ctstate INVALID -j DROP
-[9:540] -A FORWARD -p tcp -j MINE
+[9:540] -A FORWARD -p tcp -m comment --comment "drop here" -j MINE
 [9:540] -A MINE -j DROP
 COMMIT
 *nat
@@ -484,6 +484,10 @@ def cut_off() -> Recording:
         ("nft-hidden-drop", "ev-worker2", "inet k8snet-fault-cut-off fault: "),
         ("node-to-local-pod-blocked", "ev-worker2", 'oifname "cni0" ct state new drop'),
         ("route-missing-podcidr", "ev-worker", "is via 10.203.0.1 dev eth0"),
+        ("ipam-range-exhausted", "evf-worker2", "no IP addresses available"),
+        ("vxlan-device-down", "evf-worker2", "flannel.1 is not up"),
+        ("vxlan-stale-vtep-mac", "evf-worker2", "its peers are told 86:6a:6b:40:6b:0f"),
+        ("vxlan-udp-blocked-one-way", "evf-worker", "--dport 8472 -j DROP"),
     ],
 )
 def test_a_recording_alone_gives_what_was_found_with_the_cluster(

@@ -41,6 +41,9 @@ __all__ = [
 MOST_ASKED = 64
 """Questions for a whole run: more than any few faults need."""
 
+SOME = 0.1
+"""What part of what the best one accounts for is worth a look that alone can tell."""
+
 
 def diagnose(
     facts: ClusterFacts,
@@ -88,8 +91,12 @@ def suspects(
         asked |= dict.fromkeys([q for q in map(trace, seen.bad) if q][:1])
         if not fitting:
             break
-        enough = NEARLY * max(len(f.explained) for f in fitting)
-        close = [f for f in fitting if f.cause.unsigned or len(f.explained) >= enough]
+        most = max(len(f.explained) for f in fitting)
+        close = [
+            f
+            for f in fitting
+            if len(f.explained) >= most * (SOME if f.cause.unsigned else NEARLY)
+        ]
         # Most signs first: when there are too many to ask, those count.
         for one in sorted(close, key=lambda f: (-len(f.explained), -f.signs)):
             for proof in one.cause.proofs:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from itertools import product
 from typing import TYPE_CHECKING
 
-from pytest_k8snet.diagnose.cause import THINGS, Place, Scope
+from pytest_k8snet.diagnose.cause import THINGS, Confidence, Place, Scope
 from pytest_k8snet.diagnose.causes import CAUSES
 from pytest_k8snet.diagnose.evidence import Says
 
@@ -42,8 +42,9 @@ class Fit:
 
     @property
     def confirmed(self) -> bool:
-        """Whether there is evidence of it."""
-        return any(t.says is Says.CONFIRMS for t in self.testimony)
+        """Whether there is evidence of it, seen by the checks or gathered."""
+        seen = self.cause.confidence is Confidence.CONFIRMED
+        return seen or any(t.says is Says.CONFIRMS for t in self.testimony)
 
     @property
     def possible(self) -> bool:

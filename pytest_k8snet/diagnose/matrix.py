@@ -72,10 +72,17 @@ class Cell:
 
     @cached_property
     def family(self) -> Family | None:
-        """Give the IP family, by what was dialled when the question left it open."""
-        address = self.seen.dialled.partition(" ")[0]
-        if self.seen.probe.family or not address:
-            return self.seen.probe.family
+        """Give the IP family, by what was dialled when the question left it open.
+
+        In which one a name server is asked about another one is open as well.
+        """
+        probe, address = self.seen.probe, self.seen.dialled.partition(" ")[0]
+        if probe.target.kind is Kind.DNS_SERVER:
+            address = probe.target.name
+        elif probe.ask.op in ASKS_NAMES or probe.target.kind is Kind.NAME:
+            return None
+        elif probe.family or not address:
+            return probe.family
         try:
             return Family(f"ipv{ip_address(address).version}")
         except ValueError:

@@ -143,14 +143,11 @@ def tunnel_down(
 ) -> Testimony:
     """Look for the device of the overlay."""
     (node, *_) = place.nodes
-    devices = [link for link in answers[0] if link.split()[1:2] == ["vxlan"]]
-    for device in devices:
-        name, _, state, *_ = device.split()
-        if state != "down":
-            return rules_out(f"{name} is up on {node}")
-    if devices:
-        return confirms(f"{devices[0].split()[0]} is down on {node}")
-    return confirms(f"there is no vxlan device on {node}")
+    devices = [link.split() for link in answers[0] if link.split()[1:2] == ["vxlan"]]
+    down = [name for name, _, state, *_ in devices if state == "down"]
+    if down or not devices:
+        return confirms(f"{down[0] if down else 'the tunnel'} is not up on {node}")
+    return rules_out(f"{devices[0][0]} is up on {node}")
 
 
 def other_tunnel_address(
@@ -227,7 +224,9 @@ def filters(
                 hook, _, rest = line.partition(" ")
                 text = rest.partition(": ")[2]
                 fits = not hooks or hook in hooks
-                if fits and re.search(what, text) and re.search(such, text):
+                if fits and all(
+                    re.search(p, text, re.IGNORECASE) for p in (what, such)
+                ):
                     return confirms(f"on {node}: {line}")
         if else_not:
             nodes = " and ".join(place.nodes)

@@ -24,6 +24,7 @@ OWNERS = (
 """How tables and chains begin that belong to Kubernetes and to network plugins."""
 
 OF_IPTABLES = frozenset({"filter", "nat", "mangle", "raw", "security"})
+COMMENT = re.compile(r' ?(?:-m comment --)?comment "[^"]*"')
 HOOKS = frozenset({"prerouting", "input", "forward", "output", "postrouting"})
 TABLE = re.compile(r"table (\w+) (\S+) {")
 CHAIN = re.compile(r"\s*chain (\S+) {")
@@ -96,7 +97,7 @@ def rules(lines: Iterable[str]) -> tuple[str, ...]:
         lines as of ``Look.RULES``.
 
     """
-    said = list(lines)
+    said = [COMMENT.sub("", line) for line in lines]
     twice = any("(nf_tables)" in line for line in said)
     found = Ruleset()
     where = next((n for n, s in enumerate(said) if HEADER.match(s)), len(said))

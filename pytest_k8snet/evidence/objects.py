@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from pytest_k8snet.model import ClusterFacts
 
-LONGEST = 300
+LONGEST = 400
 MOST = 5
 BACKEND = "flannel.alpha.coreos.com/backend-data"
 FORWARD = re.compile(r"^\s*(forward\s+\S+\s+[^{\n]+?)\s*{?\s*$", re.MULTILINE)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pytest_k8snet.diagnose.cause import (
     Cause,
+    Confidence,
     Scope,
     Sign,
     anywhere,
@@ -107,9 +108,12 @@ POD_CAUSES = (
         layer="IPAM",
         scope=Scope.NODE,
         says="The Pods of {node} have addresses of another Node's range{only}.",
-        signs=(Sign(POD, crossing, every=False),),
+        signs=(
+            Sign(("POD-ADDRESS-IN-RANGE",), asked_on, every=False),
+            Sign(POD, crossing, every=False),
+        ),
+        confidence=Confidence.CONFIRMED,
         proofs=(Proof(of_cluster(Look.RANGES), strays),),
-        unsigned=True,
         next="on {node}: the range in /etc/cni/net.d, beside that of kubectl get node "
         "{node} -o yaml | grep -A2 podCIDRs",
         link=THREADS + "kubernetes/kubernetes/issues/21458",
