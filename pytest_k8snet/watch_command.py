@@ -91,9 +91,20 @@ def opened(options: argparse.Namespace) -> Iterator[tuple[Watch, ClusterFacts]]:
             watch.open()
             yield watch, facts
         finally:
-            watch.close()
+            close(watch, options.context)
     finally:
         api.close()
+
+
+def close(watch: Watch, context: str) -> None:
+    """Remove what a watch made, or say how to: its results count all the same."""
+    try:
+        watch.close()
+    except ClusterError as error:
+        say(
+            f"could not remove the namespace {watch.namespace}: {error}; remove it "
+            f"with pytest --k8s-context={context} --k8snet-cleanup"
+        )
 
 
 def say(line: str) -> None:
