@@ -91,9 +91,20 @@ def opened(options: argparse.Namespace) -> Iterator[tuple[Watch, ClusterFacts]]:
             watch.open()
             yield watch, facts
         finally:
-            watch.close()
+            close(watch, options.context)
     finally:
         api.close()
+
+
+def close(watch: Watch, context: str) -> None:
+    """Remove what a watch made, or say how to: its results count all the same."""
+    try:
+        watch.close()
+    except ClusterError as error:
+        say(
+            f"could not remove the namespace {watch.namespace}: {error}; remove it "
+            f"with pytest --k8s-context={context} --k8snet-cleanup"
+        )
 
 
 def say(line: str) -> None:
@@ -163,29 +174,28 @@ class _Session:
             raise ClusterError(f"cannot run {command[0]!r}: {error.strerror}") from None
 
     def _go_on(self) -> None:
-        end = self.options.duration
-        begun = said = time.monotonic()
-        while True:
-            left = LOOK if end is None else min(LOOK, end - time.monotonic() + begun)
-            if self._ended_within(max(0.0, left)):
-                return
+        said = time.monotonic()
+        given = self.options.duration
+        end = said + (float("inf") if given is None else given)
+        while (left := end - time.monotonic()) > 0:
+            if self._ends_within(min(LOOK, left)):
+                end = min(end, time.monotonic() + self.options.linger)
             watched = self._save()
             if time.monotonic() - said >= LINES:
                 said = time.monotonic()
                 say(progress_line(watched.records, watched.seconds))
-            if end is not None and time.monotonic() - begun >= end:
-                self._stop(told=False)
-                self.exit_code = None  # it is we who ended it
-                return
+        if self.exit_code is None:
+            self._stop(told=False)
+            self.exit_code = None  # it is we who ended it
 
-    def _ended_within(self, wait: float) -> bool:
-        if self.process is None:
+    def _ends_within(self, wait: float) -> bool:
+        """Whether the command ends in this time, or while it is waited for."""
+        if self.process is None or self.exit_code is not None:
             time.sleep(wait)
             return False
         with suppress(subprocess.TimeoutExpired):
             self.exit_code = self.process.wait(wait)
-            return True
-        return False
+        return self.exit_code is not None
 
     def _stop(self, *, told: bool) -> None:
         """End the command; TOLD is whether the terminal has told it already."""

@@ -14,7 +14,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Describe the options."""
     parser.usage = (
         "k8snet watch --context NAME [--profile NAME] [--budget KIND=SECONDS] ...\n"
-        "                    [--report DIR] [--duration SECONDS] [-- COMMAND ...]"
+        "                    [--report DIR] [--duration SECONDS] "
+        "[--linger SECONDS] [-- COMMAND ...]"
     )
     parser.add_argument(
         "--context",
@@ -51,6 +52,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=seconds,
         metavar="SECONDS",
         help="watch for this long, such as 60s; with a COMMAND, end both then",
+    )
+    parser.add_argument(
+        "--linger",
+        type=seconds,
+        default=3.0,
+        metavar="SECONDS",
+        help="watch on for this long after COMMAND has ended: what it did may show "
+        "only then (default: 3)",
     )
     parser.add_argument(
         "--kubeconfig",

@@ -23,6 +23,7 @@ def test_what_follows_two_dashes_is_the_command() -> None:
     assert given.command == ["make", "--all", "up"]
     assert given.budget == [(Way.SERVICE, 2.0)]
     assert (given.profile, given.duration, given.report) == ("upgrade", None, None)
+    assert given.linger == 3.0
 
 
 def test_without_a_command_there_is_none() -> None:
