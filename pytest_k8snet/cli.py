@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from . import reading, watch_options
 from .faults import command as faults
 from .localcluster import LocalClusterError
-from .localcluster import command as localcluster
+from .localcluster import subcommands as localcluster
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

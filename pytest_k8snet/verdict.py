@@ -289,7 +289,8 @@ def settled(until: Callable[[Observation], bool]) -> Judge:
     def judge(seen: Observations) -> Verdict:
         verdict = each(until)(seen)
         times = [o.after for o in seen if o.after is not None and until(o)]
-        note = f"shown everywhere after {max(times):.2f} s" if times else ""
+        where = "shown elsewhere" if verdict.violations else "shown everywhere"
+        note = f"{where} after {max(times):.2f} s" if times else ""
         return Verdict(violations=verdict.violations, note=note)
 
     return judge

@@ -11,7 +11,7 @@ import pytest
 
 from pytest_k8snet import cli, localcluster
 from pytest_k8snet.localcluster import ClusterConfigError, UnknownClusterError
-from pytest_k8snet.localcluster.command import cluster_file
+from pytest_k8snet.localcluster.subcommands import cluster_file
 
 
 @pytest.fixture(autouse=True)

@@ -213,6 +213,7 @@ def test_a_change_is_reported_with_the_time_until_it_showed_everywhere() -> None
 
     assert judge((early, late)) == Verdict(note="shown everywhere after 1.25 s")
     assert judge((TIMED_OUT,)) == Verdict(violations=(TIMED_OUT,))
+    assert judge((early, TIMED_OUT)).note == "shown elsewhere after 0.50 s"
 
 
 def drawn(first: int, second: int, *, node: str = "a") -> tuple[Observation, ...]:
