@@ -26,7 +26,9 @@ from pytest_k8snet.result import (
     describe,
     excused,
     inconclusive,
+    is_unanswered_replica,
     not_applicable,
+    withdrawn,
 )
 from pytest_k8snet.schedule import (
     HEAVY,
@@ -408,6 +410,10 @@ class Lab:
             pending = [p for p, one in told.items() if one is not got[p]]
             if not pending or self._stopped.is_set():
                 break
+        if any(map(is_unanswered_replica, seen.values())):
+            with suppress(ClusterError):  # then they count as they were
+                replicas = self._stage.dns_replicas()
+                seen = {probe: withdrawn(one, replicas) for probe, one in seen.items()}
         return seen
 
     def _concluded(self, plan: CheckPlan, seen: Mapping[Probe, Observation]) -> Result:

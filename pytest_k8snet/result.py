@@ -20,7 +20,7 @@ from pytest_k8snet.model import (
 from pytest_k8snet.verdict import by_source, judged
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from pytest_k8snet.model import (
         Check,
@@ -109,6 +109,26 @@ def excused(seen: Observation, starved: Mapping[str, float]) -> Observation:
     if worst < had / 2:
         return seen
     detail = f"timed out while an agent was not let run for {worst:.1f} s"
+    return replace(seen, outcome=Outcome.NOT_PROBED, detail=detail)
+
+
+def is_unanswered_replica(seen: Observation) -> bool:
+    """Whether a replica of the cluster DNS gave no answer."""
+    replica = seen.probe.target.kind is Kind.DNS_SERVER
+    return replica and seen.outcome is not Outcome.ANSWERED
+
+
+def withdrawn(seen: Observation, replicas: Collection[str]) -> Observation:
+    """Take back what a replica of the cluster DNS did not answer that is none any more.
+
+    Args:
+        seen: the observation.
+        replicas: the addresses of those that there are now.
+
+    """
+    if not is_unanswered_replica(seen) or seen.probe.target.name in replicas:
+        return seen
+    detail = "it was a replica of the cluster DNS when the run began, and is none now"
     return replace(seen, outcome=Outcome.NOT_PROBED, detail=detail)
 
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_k8snet import access, manifests, policies, publishing, service_manifests
 from pytest_k8snet.cluster import apply
 from pytest_k8snet.cluster.channel import Channel, child_channel, exec_channel
-from pytest_k8snet.cluster.discover import family_of, pod_addresses
+from pytest_k8snet.cluster.discover import dns_replicas, family_of, pod_addresses
 from pytest_k8snet.cluster.errors import ClusterError, Conflict
 from pytest_k8snet.entries import service_state
 from pytest_k8snet.model import (
@@ -315,6 +315,10 @@ class Stage:
             self._api, self._spec.run, there, seconds, self._stopped.is_set
         )
         self._replace(entries={**found, **problems})
+
+    def dns_replicas(self) -> tuple[str, ...]:
+        """Give the addresses of the cluster DNS's replicas as they are now."""
+        return dns_replicas(self._api, self._plan.facts.families)
 
     def note_pod_addresses(self) -> None:
         """Look at the addresses of every Pod in the cluster, ours or not."""

@@ -36,6 +36,7 @@ from pytest_k8snet.result import (
     not_applicable,
     reproduction,
     shape,
+    withdrawn,
 )
 from pytest_k8snet.rules import RULES
 from pytest_k8snet.rules.pod_network import POD_TO_HOST_NETWORK
@@ -156,6 +157,18 @@ def test_a_time_out_counts_only_where_both_agents_were_let_run(
 
     assert excused(lost, starved).outcome is outcome
     assert excused(CROSS[0], starved) is CROSS[0]
+
+
+def test_a_replica_that_was_replaced_owes_no_answer() -> None:
+    answered = probes_of("DNS-EVERY-REPLICA-udp-ipv4")[0]
+    silent = dead(answered)
+    replica = silent.probe.target.name
+
+    assert withdrawn(silent, ["192.0.2.99"]).outcome is Outcome.NOT_PROBED
+    assert withdrawn(silent, [replica]) is silent
+    assert withdrawn(answered, []) is answered
+    # Nobody else is a replica.
+    assert withdrawn(dead(CROSS[0]), []).outcome is Outcome.TIMED_OUT
 
 
 def test_a_time_out_through_a_service_counts_only_where_all_were_let_run() -> None:
