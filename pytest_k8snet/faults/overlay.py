@@ -41,13 +41,16 @@ def other_mac(node: str) -> Inject:
     @contextmanager
     def inject(site: Site) -> Iterator[None]:
         before = {device: _mac(site, node, device) for device in DEVICES}
+        lost = _lost_with(site, node)
         try:
             for device in DEVICES:
                 _set_mac(site, node, device, OTHER_MAC)
+            site.run(node, "ip", "-batch", "-", text=lost)
             yield
         finally:
             for device, mac in before.items():
                 _set_mac(site, node, device, mac)
+            site.run(node, "ip", "-batch", "-", text=lost)
 
     return inject
 
@@ -78,34 +81,47 @@ def down(node: str) -> Inject:
 
     @contextmanager
     def inject(site: Site) -> Iterator[None]:
-        before = [
-            *(f"link set {device} up" for device in DEVICES),
-            *(line for device in DEVICES for line in _led(site, node, device)),
-        ]
+        lost = _lost_with(site, node)
         try:
             for device in DEVICES:
                 site.run(node, "ip", "link", "set", device, "down")
             yield
         finally:
-            site.run(node, "ip", "-batch", "-", text="\n".join(before))
+            site.run(node, "ip", "-batch", "-", text=lost)
 
     return inject
 
 
-def _led(site: Site, node: str, device: str) -> Iterator[str]:
-    """Give the commands that bring back what goes when a tunnel's end goes down."""
-    for one in _listed(site, node, "neigh", device):
-        if "PERMANENT" in one["state"]:
-            to = f"{one['dst']} lladdr {one['lladdr']}"
-            yield f"neigh replace {to} dev {device} nud permanent"
-    for one in _listed(site, node, "route", device):
-        if "gateway" in one:
-            to = f"{one['dst']} via {one['gateway']}"
-            yield f"route replace {to} dev {device} onlink"
+def _lost_with(site: Site, node: str) -> str:
+    """Give the commands that bring back what the kernel forgets with a tunnel's end.
+
+    It forgets neighbours when the MAC changes, and addresses of IPv6 and routes, too,
+    when the link goes down.
+    """
+    lines = [f"link set {device} up" for device in DEVICES]
+    for device in DEVICES:
+        lines += [
+            f"addr replace {one['local']}/{one['prefixlen']} dev {device} nodad"
+            for link in _listed(site, node, "addr", device)
+            for one in link.get("addr_info", ())
+            if one["family"] == "inet6" and one["scope"] == "global"
+        ]
+        lines += [
+            f"neigh replace {one['dst']} lladdr {one['lladdr']} dev {device} "
+            "nud permanent"
+            for one in _listed(site, node, "neigh", device)
+            if "PERMANENT" in one["state"]
+        ]
+        lines += [
+            f"route replace {one['dst']} via {one['gateway']} dev {device} onlink"
+            for one in _listed(site, node, "route", device)
+            if "gateway" in one
+        ]
+    return "\n".join(lines) + "\n"
 
 
 def _listed(site: Site, node: str, what: str, device: str) -> list[dict[str, Any]]:
-    """List the neighbours or the routes of a device, in both families."""
+    """List the addresses, neighbours or routes of a device, in both families."""
     found: list[dict[str, Any]] = []
     for family in ("-4", "-6"):
         argv = ["ip", "-j", family, what, "show", "dev", device]

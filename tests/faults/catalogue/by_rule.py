@@ -106,6 +106,13 @@ NOT_ENFORCED = ByRule(
     may=may(*POLICED),
 )
 
+CONNECTIONS_EXHAUSTED = ByRule(
+    kernel.CONNECTIONS_EXHAUSTED,
+    # Of what is there nobody can be asked any more.
+    red=red("KUBELET-EXEC"),
+    inconclusive=frozenset({"POD-TO-POD", "NODE-TO-LOCAL-POD", "KUBELET-LOGS"}),
+)
+
 LINK_LOSSY = ByRule(
     kernel.LINK_LOSSY,
     red=red("POD-LOSS"),
@@ -129,6 +136,7 @@ RANGE_OF_ANOTHER = ByRule(
 )
 
 EXPECTED = (
+    CONNECTIONS_EXHAUSTED,
     NOT_ENFORCED,
     TUNNEL_BLOCKED,
     TUNNEL_MAC_STALE,
