@@ -9,6 +9,7 @@ import pytest
 
 from pytest_k8snet.faults.objects import everything_denied
 from pytest_k8snet.faults.site import wait_until
+from pytest_k8snet.localcluster import LocalClusterError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -82,6 +83,6 @@ def dns_answers(site: Site) -> bool:
     asked = f"import socket; socket.create_connection(({json.dumps(address)}, 53), 1)"
     try:
         site.run(other, "python3", "-c", asked)
-    except AssertionError:
+    except LocalClusterError:
         return False
     return True
