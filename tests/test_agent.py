@@ -508,7 +508,7 @@ def test_sctp_is_spoken_or_the_kernel_is_said_to_have_none(
     if has_sctp():
         assert (reply["outcome"], reply["who"]) == (Outcome.CONNECTED, "server@n1")
     else:
-        assert reply["outcome"] == Outcome.UNSUPPORTED
+        assert reply["outcome"] == Outcome.UNREACHABLE
         assert reply["detail"] == "EPROTONOSUPPORT"
 
 

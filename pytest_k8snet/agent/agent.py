@@ -85,8 +85,8 @@ OUTCOME_OF_ERRNO = {
     errno.EPERM: UNREACHABLE,  # dropped by the sender's own OUTPUT chain
     errno.EADDRNOTAVAIL: UNREACHABLE,  # the address family is off in this Pod
     errno.EAFNOSUPPORT: UNREACHABLE,
+    errno.EPROTONOSUPPORT: UNREACHABLE,  # the kernel has no such transport
     errno.EMSGSIZE: TOO_BIG,
-    errno.EPROTONOSUPPORT: UNSUPPORTED,  # the kernel has no such transport
 }
 
 

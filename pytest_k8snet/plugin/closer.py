@@ -17,7 +17,7 @@ MOST_SAID = 3
 
 
 def look(run: Run, lab: Lab) -> None:
-    """Gather evidence of what may be the cause of what failed; say what lacks.
+    """Gather evidence of what may be the cause of what is wrong; say what lacks.
 
     Whatever goes wrong here, the results stay as they are.
     """
@@ -25,7 +25,7 @@ def look(run: Run, lab: Lab) -> None:
     if not questions:
         return
     started = time.monotonic()
-    run.say(f"k8snet: looking closer at what failed: {len(questions)} questions")
+    run.say(f"k8snet: looking closer at what is wrong: {len(questions)} questions")
     try:
         run.evidence = lab.gather(
             questions,
