@@ -828,6 +828,7 @@ class Scene:
         fingerprints: the SHA-256 of each site's certificate, in hex.
         all_pod_addresses: (Node, "address owner") of every Pod in the cluster.
         ready_pods: names of our Pods that became ready.
+        without_address: (Node, "Pod: why") of our Pods that got no network there.
         host_port: the hostPort of this run.
         outside: begins the command line of the agent outside; "" without one.
         outside_addresses: its own addresses, towards the Nodes.
@@ -843,6 +844,7 @@ class Scene:
     fingerprints: Mapping[str, str] = field(default_factory=dict)
     all_pod_addresses: tuple[tuple[str, str], ...] = ()
     ready_pods: frozenset[str] = frozenset()
+    without_address: tuple[tuple[str, str], ...] = ()
     host_port: int = 0
     outside: str = ""
     outside_addresses: tuple[str, ...] = ()

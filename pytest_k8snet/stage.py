@@ -10,6 +10,7 @@ import shlex
 import threading
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,7 @@ from pytest_k8snet import access, manifests, policies, publishing, service_manif
 from pytest_k8snet.cluster import apply
 from pytest_k8snet.cluster.channel import Channel, child_channel, exec_channel
 from pytest_k8snet.cluster.discover import dns_replicas, family_of, pod_addresses
-from pytest_k8snet.cluster.errors import ClusterError, Conflict
+from pytest_k8snet.cluster.errors import ClusterError, Conflict, NoStream
 from pytest_k8snet.entries import service_state
 from pytest_k8snet.model import (
     BUDGETS,
@@ -36,6 +37,9 @@ if TYPE_CHECKING:
     from pytest_k8snet.manifests import LabSpec
     from pytest_k8snet.model import Change, Kind, Policy, Service
     from pytest_k8snet.plan import Plan
+
+ONCE_MORE = 3.0
+"""Seconds for a stream to a Node to which another one did not open in time."""
 
 GRACE = 30
 """Seconds a terminating Pod has: far more than it is watched for."""
@@ -96,6 +100,8 @@ class Stage:
         self._lock = threading.Lock()
         self._late: dict[Role, Future[None]] = {}
         self._stopped = threading.Event()
+        # Nodes to which a control stream did not open in time.
+        self._deaf: set[str] = set()
         # Nodes on which a Pod of ours did not start.
         self._fruitless: set[str] = set()
         # A container that only answers needs no control stream.
@@ -187,11 +193,12 @@ class Stage:
             opening = []
             for pod, key, problem in settling:
                 role, node = places[key]
-                if problem:
-                    wrong = self.problems if pod is None else self.unready
-                    wrong[str(Actor(role, node))] = problem
+                actor = str(Actor(role, node))
                 if pod is None:
                     self._fruitless.add(node)
+                    self.problems[actor] = self._note_failure(key, node) or problem
+                elif problem:
+                    self.unready[actor] = problem
                 if pod is not None:
                     opening.append(pool.submit(self._adopt, role, node, pod))
                 if self._stopped.is_set():
@@ -200,6 +207,16 @@ class Stage:
                 one.result()
         if self._stopped.is_set():
             raise ClusterError("the run was stopped")
+
+    def _note_failure(self, key: tuple[str, str], node: str) -> str:
+        """Note that a Pod got no network, if it did not, and say why."""
+        why = ""
+        with suppress(ClusterError):  # without permission nothing more is known
+            why = apply.sandbox_failure(self._api, *key)
+        if why:
+            entry = node, f"{key[1]}: {why}"
+            self._replace(without_address=(*self.scene.without_address, entry))
+        return why
 
     def _node(self, rank: int) -> str:
         return self._plan.facts.nodes[rank].name
@@ -240,14 +257,21 @@ class Stage:
         if self._stopped.is_set():
             raise ClusterError("the run was stopped")
         arguments = ["--name", str(actor), "--container", actor.container]
-        channel = self.channels[actor] = exec_channel(
-            self._api,
-            namespace,
-            pod,
-            actor.container,
-            [*manifests.CONTROL, *arguments],
-            timeout=self._waits.connect,
-        )
+        seconds = self._waits.connect
+        if actor.node in self._deaf:
+            seconds = min(seconds, ONCE_MORE)
+        try:
+            channel = self.channels[actor] = exec_channel(
+                self._api,
+                namespace,
+                pod,
+                actor.container,
+                [*manifests.CONTROL, *arguments],
+                timeout=seconds,
+            )
+        except NoStream:
+            self._deaf.add(actor.node)
+            raise
         return channel.ports
 
     def open_outside(self, prefix: Sequence[str]) -> None:

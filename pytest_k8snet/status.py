@@ -29,6 +29,14 @@ def pods_ready(node: str, scene: Scene) -> list[str]:
     return [f"{name} is not ready" for name in late] or ["ready"]
 
 
+def pods_given_addresses(node: str, scene: Scene) -> list[str]:
+    """Say that our Pods on a Node got addresses, or which did not, and why."""
+    without = [why for place, why in scene.without_address if place == node]
+    if not without and not scene.pod(Role.CLIENT, node):
+        raise Unresolved(f"{Role.CLIENT}@{node} does not run")
+    return without or ["given"]
+
+
 def node_ready(node: str, scene: Scene) -> list[str]:
     """Say what conditions and addresses a Node has."""
     found = scene.facts.node(node)
@@ -79,6 +87,7 @@ def dns_address(_: str, scene: Scene) -> list[str]:
 STATUS: Mapping[str, Callable[[str, Scene], list[str]]] = {
     "pod-addresses": pod_addresses,
     "pods-ready": pods_ready,
+    "pods-given-addresses": pods_given_addresses,
     "node-ready": node_ready,
     "addresses-in-range": addresses_in_range,
     "ranges-apart": ranges_apart,

@@ -27,6 +27,7 @@ from pytest_k8snet.cluster.errors import (
     ClusterError,
     Conflict,
     Forbidden,
+    NoStream,
     NotFound,
     StreamLost,
     UnknownContext,
@@ -476,7 +477,7 @@ def test_no_answer_ends_at_the_time_out(tmp_path: Path) -> None:
             begin = time.monotonic()
             with pytest.raises(Unreachable, match="check that the cluster runs"):
                 api.version()
-            with pytest.raises(Unreachable):
+            with pytest.raises(NoStream, match="reaches the kubelet of the Pod's Node"):
                 api.exec("x", "a", "main", ["true"], timeout=0.5)
             assert time.monotonic() - begin < 3
 

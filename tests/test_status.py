@@ -27,12 +27,22 @@ def test_a_healthy_cluster_says_what_the_rules_want() -> None:
     assert said.pop("pod-addresses")
     assert said == {
         "pods-ready": ["ready"],
+        "pods-given-addresses": ["given"],
         "node-ready": ["ready", "network available", "address"],
         "addresses-in-range": ["in range"],
         "ranges-apart": ["apart"],
         "api-address": ["10.96.0.1"],
         "dns-address": ["10.96.0.10"],
     }
+
+
+def test_a_pod_that_got_no_address_is_named_with_why() -> None:
+    say = STATUS["pods-given-addresses"]
+    told = replace(ON, without_address=(("b", "client-1: no addresses left"),), pods={})
+
+    assert say("b", told) == ["client-1: no addresses left"]
+    with pytest.raises(Unresolved, match="client@a does not run"):
+        say("a", told)
 
 
 def test_a_pod_of_another_range_is_named_with_its_owner() -> None:

@@ -24,6 +24,7 @@ from pytest_k8snet.cluster.errors import (
     ClusterError,
     Conflict,
     Forbidden,
+    NoStream,
     NotFound,
     StreamLost,
     UnknownContext,
@@ -297,7 +298,7 @@ class Api:
             # A GET to the server, but what RBAC is asked for is the first verb.
             raise self._error("create", path, error.status, error.body) from None
         except StreamLost as error:
-            raise Unreachable(self.server, str(error)) from None
+            raise NoStream(self.server, str(error)) from None
 
     def _pages(self, path: str, query: Mapping[str, object]) -> Items:
         items: Items = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
@@ -49,6 +50,9 @@ HOPELESS = frozenset(
         "CreateContainerError",
     }
 )
+
+SANDBOX_FAILED = "FailedCreatePodSandBox"
+SANDBOX = re.compile(r' (?:for )?sandbox "[0-9a-f]{12,}"')
 
 UNREADY = 15.0
 """Seconds without progress after which Pods that run, or that wait for what the others
@@ -178,6 +182,18 @@ def lacks_a_start(pod: dict[str, Any] | None) -> bool:
     sandbox = conditions.get("PodReadyToStartContainers", {})
     no_place = scheduled.get("reason") == "Unschedulable"
     return bool(no_place or sandbox.get("status") == "False")
+
+
+def sandbox_failure(api: Api, namespace: str, name: str) -> str:
+    """Say why a Pod's sandbox could not be made, in its kubelet's words; "" if it was.
+
+    Raises ClusterError.
+    """
+    chosen = f"involvedObject.name={name},reason={SANDBOX_FAILED}"
+    path = f"{CORE}/namespaces/{namespace}/events"
+    messages = [e.get("message", "") for e in api.list(path, fieldSelector=chosen)]
+    # Each attempt has a sandbox of its own.
+    return f"{SANDBOX_FAILED}: {SANDBOX.sub('', messages[-1])}" if messages else ""
 
 
 def hopeless(pod: dict[str, Any]) -> str:

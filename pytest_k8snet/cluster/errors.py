@@ -37,6 +37,19 @@ class Unreachable(ClusterError):  # noqa: N818
         self.why = why
 
 
+class NoStream(Unreachable):
+    """No stream to a container in time: the API server, or who it asks, is silent."""
+
+    def __init__(self, server: str, why: str) -> None:
+        ClusterError.__init__(
+            self,
+            f"no stream through the API server at {server}: {why}; check that it runs, "
+            "and that it reaches the kubelet of the Pod's Node",
+        )
+        self.server = server
+        self.why = why
+
+
 class StreamLost(ClusterError):  # noqa: N818
     """A stream into a container ended, or never came to be."""
 

@@ -34,6 +34,7 @@ from pytest_k8snet.rules._world import (
     not_everything_resolves,
     of_family,
     pod_addresses,
+    serves,
     words,
 )
 from pytest_k8snet.verdict import all_answered, all_included, all_unknown, is_answered
@@ -192,7 +193,7 @@ DNS_POD_HOSTNAME = Rule(
     roles=(Role.SERVER,),
     protocols=BOTH,
     families=FAMILIES,
-    provided=(not_everything_resolves(),),
+    provided=(not_everything_resolves(), serves(Role.SERVER)),
     probes=(
         dns(
             "server-{rank}.headless.{ns}.svc.{domain}",

@@ -111,6 +111,27 @@ POD_ADDRESS_AGREED = Rule(
     usually="the sandbox was made anew and the status is stale, or a second network",
 )
 
+POD_GETS_ADDRESS = Rule(
+    id="POD-GETS-ADDRESS",
+    requirement="Every Pod that a Node takes MUST be given an address there.",
+    spec=NETWORK_MODEL,
+    mark="rule2",
+    # So that there is a Pod on every Node.
+    roles=(Role.CLIENT,),
+    probes=(
+        Ask(
+            Role.API,
+            Op.STATUS,
+            Target(Kind.NONE, "pods-given-addresses"),
+            Spread.NODES,
+            settings=(("field", "pods-given-addresses"),),
+            expect=words("given"),
+        ),
+    ),
+    judge=all_answered,
+    usually="a pod range that is used up, or a network plugin that fails on the Node",
+)
+
 POD_ADDRESS_UNIQUE = Rule(
     id="POD-ADDRESS-UNIQUE",
     requirement="Two running Pods MUST NOT share an address.",
@@ -328,6 +349,7 @@ RULES = (
     POD_SOURCE_PRESERVED,
     POD_DESTINATION_PRESERVED,
     POD_ADDRESS_AGREED,
+    POD_GETS_ADDRESS,
     POD_ADDRESS_UNIQUE,
     NODE_TO_LOCAL_POD,
     NODE_TO_REMOTE_POD,

@@ -38,6 +38,7 @@ ALONE = (
     network.CUT_OFF,
     pods.OWN_PODS_BLOCKED,
     pods.KUBELET_CLOSED,
+    pods.RANGE_EXHAUSTED,
     *policies.EXPECTED,
 )
 """Faults of which much goes wrong, or which need arguments of their own."""
