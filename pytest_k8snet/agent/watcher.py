@@ -24,6 +24,7 @@ import socket
 import struct
 import sys
 import time
+from abc import ABC, abstractmethod
 from collections import deque
 
 TYPE_CHECKING = False  # importing typing to learn this would cost 5 ms
@@ -139,7 +140,7 @@ class Log:
         return self.kept
 
 
-class Path:
+class Path(ABC):
     """What is asked again and again. Outcomes are noted in the order of asking."""
 
     def __init__(self, loop: Loop, number: int, wanted: dict[str, Any]) -> None:
@@ -163,9 +164,9 @@ class Path:
             self.settle(ask, outcome_of(error))
         return ask
 
+    @abstractmethod
     def send(self, ask: Ask) -> None:
         """Send it, each kind of path in its way. Raises OSError."""
-        raise NotImplementedError
 
     def settle(self, ask: Ask, outcome: str) -> None:
         """Take the outcome of a question, the first one that comes."""
@@ -355,7 +356,11 @@ class Kept(Path):
         self._open.clear()
 
 
-HOW = {"new": Fresh, "kept": Kept, "dns": Dns}
+HOW: dict[str, Callable[[Loop, int, dict[str, Any]], Path]] = {
+    "new": Fresh,
+    "kept": Kept,
+    "dns": Dns,
+}
 
 
 class Loop:

@@ -10,7 +10,7 @@ from pytest_k8snet.faults.site import POD_RANGES, output
 from pytest_k8snet.localcluster.errors import LocalClusterError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from pytest_k8snet.faults.fault import Inject
     from pytest_k8snet.faults.site import Site
@@ -74,6 +74,26 @@ def on_node(node: str, what: str, chain: str, rules: str) -> Inject:
     return inject
 
 
+def dropped_for(
+    node: str, what: str, chain: str, rule: str, whose: Callable[[Site], list[str]]
+) -> Inject:
+    """Drop on a Node what a rule matches; ``{address}`` is each of some addresses.
+
+    The rule begins behind the family: with "saddr {address}", say.
+    """
+
+    @contextmanager
+    def inject(site: Site) -> Iterator[None]:
+        rules = "\n".join(
+            f"{FAMILY[':' in address]} {rule.format(address=address)} drop"
+            for address in whose(site)
+        )
+        with on_node(node, what, chain, rules)(site):
+            yield
+
+    return inject
+
+
 def no_pod_traffic(node: str) -> Inject:
     """Drop what arrives at a Node from or for Pods; its own traffic goes on."""
     rules = _for_pods('iifname "eth0" {ip} daddr {pods} drop')
@@ -133,17 +153,8 @@ def pods_masqueraded(node: str) -> Inject:
 
 def a_port_of_pods_closed(node: str) -> Inject:
     """Drop what a Node passes on to a port of its Pods, where few look for rules."""
-
-    @contextmanager
-    def inject(site: Site) -> Iterator[None]:
-        rules = "\n".join(
-            f"{FAMILY[':' in pods]} daddr {pods} tcp dport 8080 drop"
-            for pods in site.pod_ranges(node)
-        )
-        with on_node(node, "hidden", PASSING, rules)(site):
-            yield
-
-    return inject
+    rule = "daddr {address} tcp dport 8080"
+    return dropped_for(node, "hidden", PASSING, rule, lambda s: s.pod_ranges(node))
 
 
 def packets_lost(node: str) -> Inject:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from threading import Event
 from typing import TYPE_CHECKING, Any
 
-from pytest_k8snet.faults.site import wait_until
+from pytest_k8snet.faults.site import meanwhile, wait_until
 from pytest_k8snet.manifests import MANAGED_BY, US
 
 if TYPE_CHECKING:
@@ -21,8 +19,6 @@ Json = dict[str, Any]
 OURS = f"{MANAGED_BY}={US}"
 SERVICES = "/api/v1/services"
 DNS_SERVICES = "/api/v1/namespaces/kube-system/services"
-EVERY = 0.05
-"""Seconds between two looks of a saboteur; a Service takes seconds to be asked."""
 
 
 def sabotaged(collection: str, spoil: Callable[[Site, Json], None]) -> Inject:
@@ -30,24 +26,17 @@ def sabotaged(collection: str, spoil: Callable[[Site, Json], None]) -> Inject:
 
     @contextmanager
     def inject(site: Site) -> Iterator[None]:
-        over = Event()
+        done = set()
 
-        def work() -> None:
-            done = set()
-            while not over.wait(EVERY):
-                for item in site.api.list(collection, labelSelector=OURS):
-                    if (uid := item["metadata"]["uid"]) not in done:
-                        done.add(uid)
-                        spoil(site, item)
+        def look() -> bool:
+            for item in site.api.list(collection, labelSelector=OURS):
+                if (uid := item["metadata"]["uid"]) not in done:
+                    done.add(uid)
+                    spoil(site, item)
+            return False
 
-        site.wait_until_clean()  # of a run before, whose objects are going
-        with ThreadPoolExecutor(1) as pool:
-            saboteur = pool.submit(work)
-            try:
-                yield
-            finally:
-                over.set()
-                saboteur.result()
+        with meanwhile(site, look):
+            yield
 
     return inject
 

@@ -6,7 +6,7 @@ import json
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from pytest_k8snet.faults.netfilter import EARLY, FAMILY, on_node
+from pytest_k8snet.faults.netfilter import EARLY, dropped_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,17 +22,8 @@ OTHER_MAC = "02:00:00:00:00:99"
 
 def blocked(node: str, source: str) -> Inject:
     """Drop the tunnel packets that arrive at a Node from another one."""
-
-    @contextmanager
-    def inject(site: Site) -> Iterator[None]:
-        rules = "\n".join(
-            f"{FAMILY[':' in address]} saddr {address} udp dport {PORT} drop"
-            for address in site.addresses(source)
-        )
-        with on_node(node, "tunnel", EARLY, rules)(site):
-            yield
-
-    return inject
+    rule = f"saddr {{address}} udp dport {PORT}"
+    return dropped_for(node, "tunnel", EARLY, rule, lambda s: s.addresses(source))
 
 
 def other_mac(node: str) -> Inject:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import signal
 import time
-from contextlib import suppress
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Event
 from typing import TYPE_CHECKING, Any
 
 from pytest_k8snet import localcluster
@@ -20,13 +22,15 @@ from pytest_k8snet.localcluster.node import Node, nodes
 from pytest_k8snet.manifests import MANAGED_BY, US
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from pytest_k8snet.localcluster import Cluster
 
 POD_RANGES = ("10.244.0.0/16", "fd00:10:244::/56")
 DNS = "/apis/apps/v1/namespaces/kube-system/deployments/coredns"
 DNS_PODS = "/api/v1/namespaces/kube-system/pods"
+LOOK_EVERY = 0.05
+"""Seconds between two looks of a saboteur; a Service takes seconds to be asked."""
 
 
 @dataclass(frozen=True)
@@ -222,6 +226,26 @@ def wait_until(holds: Callable[[], bool], what: str, seconds: float) -> None:
         if time.monotonic() > deadline:
             raise TimedOutError(f"not within {seconds:g} s: {what}")
         time.sleep(0.1)
+
+
+@contextmanager
+def meanwhile(site: Site, look: Callable[[], bool]) -> Iterator[None]:
+    """Call LOOK again and again beside what goes on, until it gives True."""
+    over = Event()
+
+    def work() -> None:
+        while not over.wait(LOOK_EVERY):
+            if look():
+                return
+
+    site.wait_until_clean()  # of a run before, whose objects are going
+    with ThreadPoolExecutor(1) as pool:
+        looking = pool.submit(work)
+        try:
+            yield
+        finally:
+            over.set()
+            looking.result()
 
 
 def end(pid: int, number: int = signal.SIGKILL) -> None:

@@ -309,6 +309,20 @@ def fact(source: Role, field: str, expect: Expectation, container: str = "main")
     )
 
 
+def status(
+    field: str, expect: Expectation | None = None, spread: Spread = Spread.NODES
+) -> Ask:
+    """Ask what the API server says of the cluster: see ``status.STATUS``."""
+    return Ask(
+        Role.API,
+        Op.STATUS,
+        Target(Kind.NONE, field),
+        spread,
+        settings=(("field", field),),
+        expect=expect,
+    )
+
+
 def dns(
     name: str,
     expect: Expectation,

@@ -13,7 +13,14 @@ from pytest_k8snet.model import (
     Spread,
     Target,
 )
-from pytest_k8snet.rules._world import EACH, KUBERNETES, on_own_node, serves, words
+from pytest_k8snet.rules._world import (
+    EACH,
+    KUBERNETES,
+    on_own_node,
+    serves,
+    status,
+    words,
+)
 from pytest_k8snet.verdict import all_answered
 
 CONTROL_PLANE_TO_NODE = (
@@ -22,15 +29,13 @@ CONTROL_PLANE_TO_NODE = (
 )
 
 
-def at_every_node(
-    op: Op, field: str, *expected: str, spread: Spread = Spread.NODES
-) -> Ask:
+def at_every_node(op: Op, field: str, *expected: str) -> Ask:
     """Ask the API server something that takes it to every Node's kubelet."""
     return Ask(
         Role.API,
         op,
         Target(Kind.NONE, field),
-        spread,
+        Spread.NODES,
         settings=(("field", field),),
         expect=words(*expected),
     )
@@ -69,7 +74,7 @@ KUBELET_PROBES = Rule(
     mark="control",
     roles=(Role.SERVER,),
     provided=(serves(Role.SERVER),),
-    probes=(at_every_node(Op.STATUS, "pods-ready", "ready"),),
+    probes=(status("pods-ready", words("ready")),),
     judge=all_answered,
     usually="the Node's firewall, or a policy that blocks the Node's own address",
 )
@@ -84,13 +89,10 @@ NODE_READY = Rule(
     mark="control",
     profile=Profile.QUICK,
     probes=(
-        at_every_node(
-            Op.STATUS,
+        status(
             "node-ready",
-            "ready",
-            "network available",
-            "address",
-            spread=Spread.ALL_NODES,
+            words("ready", "network available", "address"),
+            Spread.ALL_NODES,
         ),
     ),
     judge=all_answered,

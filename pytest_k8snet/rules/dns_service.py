@@ -37,6 +37,7 @@ from pytest_k8snet.rules._world import (
     nth_of_range,
     of_family,
     ports,
+    status,
     words,
 )
 from pytest_k8snet.rules.dns import server_address
@@ -220,16 +221,7 @@ DNS_TENTH_IP = Rule(
     mark="dns",
     level=Level.SHOULD,
     needs=frozenset({Feature.SERVICE_RANGE}),
-    probes=(
-        Ask(
-            Role.API,
-            Op.STATUS,
-            Target(Kind.NONE, "dns-address"),
-            Spread.AT_FIRST,
-            settings=(("field", "dns-address"),),
-            expect=nth_of_range(10),
-        ),
-    ),
+    probes=(status("dns-address", nth_of_range(10), Spread.AT_FIRST),),
     judge=all_answered,
     usually="a cluster DNS that was installed without a fixed ClusterIP",
 )

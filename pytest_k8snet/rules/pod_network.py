@@ -34,6 +34,7 @@ from pytest_k8snet.rules._world import (
     own_addresses,
     pod,
     serves,
+    status,
     words,
 )
 from pytest_k8snet.verdict import (
@@ -118,16 +119,7 @@ POD_GETS_ADDRESS = Rule(
     mark="rule2",
     # So that there is a Pod on every Node.
     roles=(Role.CLIENT,),
-    probes=(
-        Ask(
-            Role.API,
-            Op.STATUS,
-            Target(Kind.NONE, "pods-given-addresses"),
-            Spread.NODES,
-            settings=(("field", "pods-given-addresses"),),
-            expect=words("given"),
-        ),
-    ),
+    probes=(status("pods-given-addresses", words("given")),),
     judge=all_answered,
     usually="a pod range that is used up, or a network plugin that fails on the Node",
 )
@@ -140,15 +132,7 @@ POD_ADDRESS_UNIQUE = Rule(
     profile=Profile.QUICK,
     # So that there is a Pod with an address on every Node.
     roles=(Role.CLIENT,),
-    probes=(
-        Ask(
-            Role.API,
-            Op.STATUS,
-            Target(Kind.NONE, "pod-addresses"),
-            Spread.NODES,
-            settings=(("field", "pod-addresses"),),
-        ),
-    ),
+    probes=(status("pod-addresses"),),
     judge=all_unique,
     usually="two Nodes were given the same pod range, or an IPAM store was lost",
 )
@@ -297,14 +281,7 @@ POD_ADDRESS_IN_RANGE = Rule(
     # So that there is a Pod with an address on every Node.
     roles=(Role.CLIENT,),
     probes=tuple(
-        Ask(
-            Role.API,
-            Op.STATUS,
-            Target(Kind.NONE, field),
-            Spread.NODES,
-            settings=(("field", field),),
-            expect=words(expected),
-        )
+        status(field, words(expected))
         for field, expected in (
             ("addresses-in-range", "in range"),
             ("ranges-apart", "apart"),

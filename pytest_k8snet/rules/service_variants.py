@@ -5,14 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 from pytest_k8snet.model import (
-    Ask,
     Change,
     Deviation,
     Family,
     Feature,
     Kind,
     Level,
-    Op,
     Profile,
     Protocol,
     Role,
@@ -43,6 +41,7 @@ from pytest_k8snet.rules._world import (
     server_at,
     server_there,
     serves,
+    status,
 )
 from pytest_k8snet.rules.service import TO_FEW
 from pytest_k8snet.verdict import (
@@ -354,16 +353,7 @@ SERVICE_API_FIRST_IP = Rule(
     mark="rule3",
     level=Level.SHOULD,
     needs=frozenset({Feature.SERVICE_RANGE}),
-    probes=(
-        Ask(
-            Role.API,
-            Op.STATUS,
-            Target(Kind.NONE, "api-address"),
-            Spread.AT_FIRST,
-            settings=(("field", "api-address"),),
-            expect=nth_of_range(1),
-        ),
-    ),
+    probes=(status("api-address", nth_of_range(1), Spread.AT_FIRST),),
     judge=all_answered,
     usually="a Service range that was changed after the cluster was made",
 )

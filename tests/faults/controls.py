@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from threading import Event
 from typing import TYPE_CHECKING
 
 from pytest_k8snet.faults import kernel, netfilter, upstream
 from pytest_k8snet.faults.catalogue.nodes import FIRST, OTHER
 from pytest_k8snet.faults.fault import Fault
+from pytest_k8snet.faults.site import meanwhile
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from pytest_k8snet.faults.site import Site
-
-EVERY = 0.1
-"""Seconds between two looks for a run that has begun."""
 
 
 @dataclass(frozen=True)
@@ -54,22 +50,15 @@ def cordoned(site: Site) -> Iterator[None]:
 @contextmanager
 def dns_restarted(site: Site) -> Iterator[None]:
     """Start the cluster DNS anew, replica by replica, once a run has begun."""
-    over = Event()
 
-    def work() -> None:
-        while not over.wait(EVERY):
-            if site.namespaces():
-                site.restart_dns()
-                return
+    def look() -> bool:
+        begun = bool(site.namespaces())
+        if begun:
+            site.restart_dns()
+        return begun
 
-    site.wait_until_clean()
-    with ThreadPoolExecutor(1) as pool:
-        restarting = pool.submit(work)
-        try:
-            yield
-        finally:
-            over.set()
-            restarting.result()
+    with meanwhile(site, look):
+        yield
 
 
 CONTROLS = (
