@@ -202,7 +202,11 @@ class Lab:
                 self._probe_all()
         except ClusterError as error:
             self._abandon(str(error))
-        except Exception as error:  # a bug: every check says so
+        except Exception as error:
+            if self._stopped.is_set():  # what it needs is closed
+                self._abandon("the run was stopped")
+                return
+            # A bug: every check says so.
             self._abandon(f"internal error: {error!r}")
             raise
         finally:
