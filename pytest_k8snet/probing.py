@@ -319,8 +319,10 @@ class Prober:
             attempted = now > TIMEOUTS["dead"] * scale
             over = time.monotonic() > deadline
             for probe in [p for p in pending if p in last]:
-                # Those that conform may finish what they began.
-                hopeless = attempted and self.is_cut_off(last[probe])
+                # Those that conform may finish what they began, and those that could
+                # not be asked yet must be.
+                asked = last[probe].outcome is not Outcome.NOT_PROBED
+                hopeless = attempted and asked and self.is_cut_off(last[probe])
                 given_up = (over and probe not in since) or hopeless
                 if (given_up and not spoilt.get(probe)) or self._closed.is_set():
                     del pending[probe]

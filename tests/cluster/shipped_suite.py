@@ -9,6 +9,7 @@ import sys
 import time
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from pytest_k8snet.faults.site import wait_until
@@ -52,9 +53,9 @@ class SuiteRun:
 
     @property
     def starved(self) -> bool:
-        """Whether a check says that the machine did not let its agents run."""
-        checks = self.report.checks if self.report else ()
-        return any(STARVED in check.reason for check in checks)
+        """Whether the machine did not let the agents of a cell run."""
+        cells = chain(*self.recording.cells.values()) if self.recording else ()
+        return any(c.conforms is None and STARVED in c.shown.detail for c in cells)
 
     def count(self, word: str) -> int:
         return list(self.words.values()).count(word)
@@ -80,8 +81,8 @@ class Suite:
     def run(self, *args: str, again: bool = False, **env: str) -> SuiteRun:
         """Run to the end, on a machine that lets it run.
 
-        A check that the suite calls inconclusive because the machine was too busy to
-        run the agents shows nothing of the suite: it is run again, a few times.
+        A cell that the suite does not judge because the machine was too busy to run
+        the agents shows nothing of the suite: it is run again, a few times.
 
         Args:
             args: further arguments.

@@ -199,7 +199,9 @@ def test_a_watch_that_is_interrupted_cleans_up(
     done = started.finish(60)
 
     assert "Traceback" not in done.output
-    assert done.exit_code in ({0} if BEGUN in done.output else {130}), done.output
+    # Of what had just begun, nothing may have been measured for long enough.
+    judged = 1 if "\ninconclusive: " in done.output else 0
+    assert done.exit_code == (judged if BEGUN in done.output else 130), done.output
     watches.site.wait_until_clean(20)
     assert started.group == []
 

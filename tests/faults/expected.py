@@ -159,7 +159,7 @@ def _of_check(
     elif expected is not Word.INCONCLUSIVE:
         for end, is_bad in failed.items():
             if is_bad != (end in bad):
-                word = "fails" if is_bad else "conforms"
+                word = "fails" if is_bad else "does not fail"
                 yield f"{check.id}: unexpected: {end} {word}"
 
 
