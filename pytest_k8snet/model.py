@@ -497,7 +497,8 @@ BUDGETS: Mapping[str, float] = {
     "names": 40.0,
     # A series of probes with pauses that are longer than what is timed out.
     "affinity": 60.0,
-    "idle": 80.0,
+    # One attempt: it is silent for as long, and waits for its answer after that.
+    "idle": 60.0,
     # MetalLB takes a fraction of a second, a cloud a few minutes: see the option
     # --k8snet-timeout-probe, which scales this.
     "address": 15.0,

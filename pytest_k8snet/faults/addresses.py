@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from ipaddress import ip_network
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from pytest_k8snet.faults.bridge import configured, set_bridge
+from pytest_k8snet.faults.fault import together
+from pytest_k8snet.faults.netfilter import TRANSLATION, led_to, table, with_table
+from pytest_k8snet.faults.objects import sabotaged
 from pytest_k8snet.faults.routes import missing
 from pytest_k8snet.faults.site import wait_until
 from pytest_k8snet.localcluster.images import PAUSE_IMAGE
+from pytest_k8snet.manifests import LABEL
+from pytest_k8snet.model import Role
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -17,7 +23,10 @@ if TYPE_CHECKING:
     from pytest_k8snet.faults.fault import Inject
     from pytest_k8snet.faults.site import Site
 
+Json = dict[str, Any]
 PODS = "/api/v1/namespaces/default/pods"
+ALL_PODS = "/api/v1/pods"
+SERVERS = f"{LABEL}role={Role.SERVER}"
 STORE = "/run/cni-ipam-fault"
 ELSEWHERE = {"10.245.9.9": "10.245.9.0/24", "fd00:10:245::9": "fd00:10:245::/120"}
 """Addresses, each with its range, that no Node has."""
@@ -42,7 +51,7 @@ def shared(node: str) -> Inject:
     def inject(site: Site) -> Iterator[None]:
         with _removed(site, "first", "second"):
             _make(site, node, "first")
-            taken = _addresses(site, "first")
+            taken = _addresses(site.api.get(f"{PODS}/first"))
             ranges = dict(zip(taken, site.pod_ranges(node), strict=True))
             _make_in(site, node, "second", ranges)
             yield
@@ -101,6 +110,29 @@ def range_of(node: str, owner: str) -> Inject:
     return inject
 
 
+def given_away_early(node: str) -> Inject:
+    """Lead what comes for a Pod of a Node to a server once the Pod is asked to end."""
+    heirs = "inet k8snet-fault-heirs"
+
+    def ends(pod: Json) -> bool:
+        return "deletionTimestamp" in pod["metadata"]
+
+    def give_away(site: Site, pod: Json) -> None:
+        if pod["spec"]["nodeName"] != site.full(node):
+            return
+        pods = site.api.list(ALL_PODS, labelSelector=SERVERS)
+        there = (p for p in pods if p["spec"]["nodeName"] == site.full(node))
+        for heir in islice(there, 1):
+            pairs = zip(_addresses(pod), _addresses(heir), strict=True)
+            rules = "\n".join(led_to(old, new) for old, new in pairs)
+            site.nft(node, table(heirs, TRANSLATION, rules))
+
+    return together(
+        with_table(node, heirs, table(heirs, TRANSLATION, "")),
+        sabotaged(ALL_PODS, give_away, ends),
+    )
+
+
 def _make_in(
     site: Site,
     node: str,
@@ -124,7 +156,7 @@ def _make_in(
     def obeyed() -> bool:
         # The runtime reads its configuration a little later than it is written.
         _make(site, node, name)
-        if _addresses(site, name) == list(wanted):
+        if _addresses(site.api.get(f"{PODS}/{name}")) == list(wanted):
             return True
         site.remove(f"{PODS}/{name}")
         return False
@@ -166,6 +198,5 @@ def _removed(site: Site, *names: str) -> Iterator[None]:
             site.remove(f"{PODS}/{name}")
 
 
-def _addresses(site: Site, name: str) -> list[str]:
-    found = site.api.get(f"{PODS}/{name}")["status"]["podIPs"]
-    return [one["ip"] for one in found]
+def _addresses(pod: Json) -> list[str]:
+    return [one["ip"] for one in pod["status"]["podIPs"]]

@@ -27,6 +27,7 @@ ARRIVING = "type filter hook input priority filter; policy accept;"
 PASSING = "type filter hook forward priority -10; policy accept;"
 LEAVING = "type filter hook output priority filter; policy accept;"
 # Before the cluster's own translation.
+TRANSLATION = "type nat hook prerouting priority dstnat - 5; policy accept;"
 HIDING = "type nat hook postrouting priority srcnat - 5; policy accept;"
 
 PINNED = "inet k8snet-fault-pinned"
@@ -44,7 +45,31 @@ chain ip-pin {
   udp sport 40053 udp dport 80 dnat ip to ip saddr map @ip-first:8080
 }
 """
-PINS_IPV6 = re.sub(r"\bip\b", "ip6", PINS.replace("ipv4", "ipv6"))
+
+FORGETFUL = "inet k8snet-fault-forgetful"
+# Each direction of a connection is known from its first packet on, and by each one.
+QUIET = """
+set ip-alive {{
+  type ipv4_addr . inet_service . ipv4_addr . inet_service
+  size 65535; flags dynamic,timeout; timeout {seconds}s;
+}}
+chain ip-quiet {{
+  type filter hook forward priority -10; policy accept;
+  meta nfproto != ipv4 accept
+  ip saddr != {pods} accept
+  ip daddr != {pods} accept
+  meta l4proto != tcp accept
+  tcp flags & (syn | rst) != 0 update @ip-alive {{ {flow} }} accept
+  {flow} @ip-alive update @ip-alive {{ {flow} }} accept
+  drop
+}}
+"""
+FLOW = "ip saddr . tcp sport . ip daddr . tcp dport"
+
+
+def _in_ipv6(text: str) -> str:
+    """Write for IPv6 what is written for IPv4."""
+    return re.sub(r"\bip\b", "ip6", text.replace("ipv4", "ipv6"))
 
 
 def _for_pods(rule: str) -> str:
@@ -62,16 +87,27 @@ def table(name: str, chain: str, rules: str) -> str:
 def on_node(node: str, what: str, chain: str, rules: str) -> Inject:
     """Have a table of one chain on a Node."""
     name = f"inet k8snet-fault-{what}"
+    return with_table(node, name, table(name, chain, rules))
+
+
+def with_table(node: str, name: str, text: str) -> Inject:
+    """Have a table on a Node; what is added to it meanwhile goes with it."""
 
     @contextmanager
     def inject(site: Site) -> Iterator[None]:
         try:
-            site.nft(node, table(name, chain, rules))
+            site.nft(node, text)
             yield
         finally:
             site.nft(node, REMOVE.format(name))
 
     return inject
+
+
+def led_to(address: str, other: str) -> str:
+    """Write the rule that leads what comes for one address to another one."""
+    family = FAMILY[":" in address]
+    return f"{family} daddr {address} dnat {family} to {other}"
 
 
 def dropped_for(
@@ -105,6 +141,11 @@ def large_packets_lost(node: str, most: int) -> Inject:
     """Drop what arrives at a Node for its Pods and is too large; nobody is told."""
     rules = _for_pods(f'iifname "eth0" {{ip}} daddr {{pods}} meta length > {most} drop')
     return on_node(node, "large", EARLY, rules)
+
+
+def protocol_dropped(node: str, protocol: str) -> Inject:
+    """Drop what arrives at a Node, or comes from its Pods, over a protocol."""
+    return on_node(node, protocol, EARLY, f"meta l4proto {protocol} drop")
 
 
 def echoes_dropped(node: str) -> Inject:
@@ -175,16 +216,16 @@ def udp_clients_pinned(node: str) -> Inject:
     It is what an entry does that kube-proxy overlooks when it forgets connections: a
     new one has the same answer.
     """
+    return with_table(node, PINNED, f"table {PINNED} {{\n{PINS}{_in_ipv6(PINS)}}}\n")
 
-    @contextmanager
-    def inject(site: Site) -> Iterator[None]:
-        try:
-            site.nft(node, f"table {PINNED} {{\n{PINS}{PINS_IPV6}}}\n")
-            yield
-        finally:
-            site.nft(node, REMOVE.format(PINNED))
 
-    return inject
+def quiet_connections_forgotten(node: str, seconds: int) -> Inject:
+    """Drop what Pods say to each other over TCP after that many seconds of silence."""
+    chains = ""
+    for pods in POD_RANGES:
+        text = QUIET.format(pods=pods, seconds=seconds, flow=FLOW)
+        chains += _in_ipv6(text) if ":" in pods else text
+    return with_table(node, FORGETFUL, f"table {FORGETFUL} {{\n{chains}}}\n")
 
 
 def first_dns_replica_silent(site: Site) -> Iterator[None]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from pytest_k8snet.cluster.errors import NotFound
 from pytest_k8snet.faults.site import meanwhile, wait_until
 from pytest_k8snet.manifests import MANAGED_BY, US
 
@@ -21,8 +22,12 @@ SERVICES = "/api/v1/services"
 DNS_SERVICES = "/api/v1/namespaces/kube-system/services"
 
 
-def sabotaged(collection: str, spoil: Callable[[Site, Json], None]) -> Inject:
-    """Spoil each of our objects of a collection, once, as soon as it is there."""
+def sabotaged(
+    collection: str,
+    spoil: Callable[[Site, Json], None],
+    when: Callable[[Json], bool] = bool,
+) -> Inject:
+    """Spoil each of our objects of a collection, once, as soon as it is so."""
 
     @contextmanager
     def inject(site: Site) -> Iterator[None]:
@@ -30,7 +35,7 @@ def sabotaged(collection: str, spoil: Callable[[Site, Json], None]) -> Inject:
 
         def look() -> bool:
             for item in site.api.list(collection, labelSelector=OURS):
-                if (uid := item["metadata"]["uid"]) not in done:
+                if (uid := item["metadata"]["uid"]) not in done and when(item):
                     done.add(uid)
                     spoil(site, item)
             return False
@@ -79,6 +84,36 @@ def orphan_slice(service: str, address: str) -> Inject:
         site.api.create(path, body)
 
     return sabotaged(SERVICES, spoil)
+
+
+@contextmanager
+def api_service_elsewhere(site: Site) -> Iterator[None]:
+    """Make ``kubernetes.default`` anew, with another address than the first."""
+    path = "/api/v1/namespaces/default/services"
+    spec = site.api.get(f"{path}/kubernetes")["spec"]
+    body = {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": "kubernetes"},
+        "spec": {"ports": spec["ports"]},
+    }
+    first = spec["clusterIP"]
+
+    def back() -> bool:
+        try:
+            found = site.api.get(f"{path}/kubernetes")
+        except NotFound:
+            return False
+        return bool(found["spec"]["clusterIP"] == first)
+
+    try:
+        site.api.delete(f"{path}/kubernetes")
+        site.api.create(path, body)
+        yield
+    finally:
+        # The API server makes it as it was, within ten seconds.
+        site.api.delete(f"{path}/kubernetes")
+        wait_until(back, f"the Service of the API is {first} again", 60)
 
 
 def everything_denied(site: Site) -> AbstractContextManager[None]:

@@ -38,6 +38,13 @@ LACKING = {Feature.NETWORK_POLICY, Feature.SCTP, *ENTERED_BY}
 LEFT_OUT = frozenset(rule.id for rule in RULES if rule.option or rule.needs & LACKING)
 """Rules that need what only the user can name, or what the shared cluster has not."""
 
+WAIT = (
+    *("SERVICE-AFFINITY-TIMEOUT", "DNS-UPDATE-TIME", "POD-IDLE-CONNECTION"),
+    *("POD-TERMINATING", "POD-ADDRESS-RELEASED"),
+)
+WHAT_WAITS = ("--k8snet-profile=full", "-k", " or ".join(WAIT))
+"""Arguments for the rules that wait by nature."""
+
 
 @dataclass(frozen=True)
 class Blame:

@@ -11,8 +11,8 @@ from pytest_k8snet.faults import (
     service_proxy,
     upstream,
 )
-from pytest_k8snet.faults.catalogue.nodes import ONE, OTHER
-from pytest_k8snet.faults.fault import Fault
+from pytest_k8snet.faults.catalogue.nodes import FIRST, ONE, OTHER
+from pytest_k8snet.faults.fault import Fault, together
 
 ROUTE_MISSING = Fault(
     id="route-missing-podcidr",
@@ -59,6 +59,22 @@ CUT_OFF = Fault(
     id="pod-traffic-dropped",
     breaks="A Node drops whatever arrives from or for Pods.",
     inject=netfilter.no_pod_traffic(OTHER),
+    nodes=(OTHER,),
+)
+
+SCTP_DROPPED = Fault(
+    id="sctp-dropped",
+    breaks="No Node passes SCTP on.",
+    inject=together(
+        *(netfilter.protocol_dropped(node, "sctp") for node in (FIRST, ONE, OTHER))
+    ),
+    nodes=(FIRST, ONE, OTHER),
+)
+
+QUIET_FORGOTTEN = Fault(
+    id="idle-connections-forgotten",
+    breaks="A firewall on a Node forgets what was not used for half a minute.",
+    inject=netfilter.quiet_connections_forgotten(OTHER, seconds=30),
     nodes=(OTHER,),
 )
 
@@ -136,6 +152,8 @@ FAULTS = (
     DNS_REPLICA_SILENT,
     HAIRPIN_OFF,
     CUT_OFF,
+    SCTP_DROPPED,
+    QUIET_FORGOTTEN,
     OTHER_MTU,
     FRAGMENTS_DROPPED,
     ECHOES_DROPPED,

@@ -85,6 +85,12 @@ NAME_NOT_UPDATED = Fault(
     ),
 )
 
+API_ELSEWHERE = Fault(
+    id="api-service-not-first-ip",
+    breaks="kubernetes.default was made anew, with another address than the first.",
+    inject=objects.api_service_elsewhere,
+)
+
 SELECTS_NOBODY = Fault(
     id="svc-selector-mismatch",
     breaks="A Service selects no Pod.",
@@ -119,4 +125,5 @@ FAULTS = (
     DNS_ELSEWHERE,
     ONE_BACKEND,
     NAME_NOT_UPDATED,
+    API_ELSEWHERE,
 )

@@ -122,6 +122,13 @@ RANGE_OF_ANOTHER = Fault(
     nodes=(OTHER,),
 )
 
+GIVEN_AWAY_EARLY = Fault(
+    id="pod-address-given-away-early",
+    breaks="The addresses of a Node's Pods are another's while they still terminate.",
+    inject=addresses.given_away_early(OTHER),
+    nodes=(OTHER,),
+)
+
 FAULTS = (
     CONFIGURATION_MISSING,
     RANGE_EXHAUSTED,
@@ -135,6 +142,7 @@ FAULTS = (
     HOST_PORTS_UNMAPPED,
     ADDRESS_SHARED,
     ADDRESS_FOREIGN,
+    GIVEN_AWAY_EARLY,
     WRONG_CLUSTER_DNS,
     NODE_ASKS_THE_CLUSTER,
     OWN_PODS_BLOCKED,

@@ -39,6 +39,8 @@ ALONE = (
     pods.OWN_PODS_BLOCKED,
     pods.KUBELET_CLOSED,
     pods.RANGE_EXHAUSTED,
+    network.SCTP_DROPPED,
+    objects.API_ELSEWHERE,
     *policies.EXPECTED,
 )
 """Faults of which much goes wrong, or which need arguments of their own."""
@@ -72,7 +74,12 @@ ROUNDS: tuple[Round, ...] = (
         objects.NETWORK_UNAVAILABLE,
         objects.DNS_ELSEWHERE,
     ),
-    (objects.ONE_BACKEND, objects.NAME_NOT_UPDATED),
+    (
+        network.QUIET_FORGOTTEN,
+        pods.GIVEN_AWAY_EARLY,
+        objects.ONE_BACKEND,
+        objects.NAME_NOT_UPDATED,
+    ),
 )
 """Few, because each is a run of the suite; in each, every rule has one reason to fail
 on any one Node."""

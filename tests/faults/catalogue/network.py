@@ -21,7 +21,7 @@ from faults.ends import (
     to,
     touching,
 )
-from faults.expected import Expected
+from faults.expected import WHAT_WAITS, Expected
 from pytest_k8snet.faults.catalogue import network as shipped
 from pytest_k8snet.faults.catalogue.nodes import ONE, OTHER
 
@@ -251,6 +251,19 @@ CUT_OFF = Expected(
     },
 )
 
+SCTP_DROPPED = Expected(
+    shipped.SCTP_DROPPED,
+    # A kernel without it is as red, once the cluster claims it.
+    red=each(("POD-SCTP", "SERVICE-SCTP"), everywhere),
+    args=("-k", "SCTP", "--k8snet-features=SCTP"),
+)
+
+QUIET_FORGOTTEN = Expected(
+    shipped.QUIET_FORGOTTEN,
+    red={"POD-IDLE-CONNECTION": touching(OTHER)},
+    args=WHAT_WAITS,
+)
+
 OTHER_MTU = Expected(
     shipped.OTHER_MTU,
     red={"POD-MTU-CONSISTENT": asked_on(OTHER)},
@@ -280,6 +293,8 @@ EXPECTED = (
     DNS_REPLICA_SILENT,
     HAIRPIN_OFF,
     CUT_OFF,
+    SCTP_DROPPED,
+    QUIET_FORGOTTEN,
     OTHER_MTU,
     FRAGMENTS_DROPPED,
     ECHOES_DROPPED,

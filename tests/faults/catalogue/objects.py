@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from faults.catalogue.network import each
 from faults.ends import about, asked_on, everywhere, named
-from faults.expected import Expected
+from faults.expected import WHAT_WAITS, Expected
 from pytest_k8snet.faults.catalogue import objects as shipped
 from pytest_k8snet.faults.catalogue.nodes import OTHER
 
@@ -57,11 +57,6 @@ DNS_ELSEWHERE = Expected(
     },
 )
 
-WHAT_WAITS = (
-    "--k8snet-profile=full",
-    *("-k", "SERVICE-AFFINITY-TIMEOUT or DNS-UPDATE-TIME"),
-)
-
 ONE_BACKEND = Expected(
     shipped.ONE_BACKEND,
     red={"SERVICE-AFFINITY-TIMEOUT": everywhere},
@@ -74,6 +69,12 @@ NAME_NOT_UPDATED = Expected(
     args=WHAT_WAITS,
 )
 
+API_ELSEWHERE = Expected(
+    shipped.API_ELSEWHERE,
+    red={"SERVICE-API-FIRST-IP": everywhere},
+    args=("-k", "SERVICE-API-FIRST-IP"),
+)
+
 EXPECTED = (
     POLICIES_UNDONE,
     FIELDS_CHANGED,
@@ -83,4 +84,5 @@ EXPECTED = (
     DNS_ELSEWHERE,
     ONE_BACKEND,
     NAME_NOT_UPDATED,
+    API_ELSEWHERE,
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from faults.catalogue.network import each
 from faults.ends import about, asked_on, at_port, dialled_at, everywhere, over
-from faults.expected import Expected
+from faults.expected import WHAT_WAITS, Expected
 from pytest_k8snet.faults.catalogue import pods as shipped
 from pytest_k8snet.faults.catalogue.nodes import ONE, OTHER
 
@@ -106,6 +106,14 @@ CONFIGURATION_MISSING = Expected(
     red={"NODE-READY": asked_on(OTHER)},
 )
 
+GIVEN_AWAY_EARLY = Expected(
+    shipped.GIVEN_AWAY_EARLY,
+    red=each(
+        ("POD-TERMINATING", "POD-ADDRESS-RELEASED"), about("spare", dialled_at(OTHER))
+    ),
+    args=WHAT_WAITS,
+)
+
 ASKED_OF_PODS_THERE = (
     *("CLUSTER-IP-NOT-EXPOSED", "CONTROL-PLANE-TO-POD", "DNS-POLICY-DEFAULT"),
     *("DNS-POD-HOSTNAME", "DNS-POLICY-NONE", "DNS-PTR", "DNS-SEARCH-PATH", "HOSTPORT"),
@@ -147,6 +155,7 @@ EXPECTED = (
     HOST_PORTS_UNMAPPED,
     ADDRESS_SHARED,
     ADDRESS_FOREIGN,
+    GIVEN_AWAY_EARLY,
     WRONG_CLUSTER_DNS,
     NODE_ASKS_THE_CLUSTER,
     OWN_PODS_BLOCKED,
