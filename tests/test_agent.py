@@ -1,4 +1,4 @@
-"""The agent's own file, run as the Pods run it, on the loopback interface."""
+"""The agent, run as the Pods run it, on the loopback interface."""
 
 from __future__ import annotations
 
@@ -23,14 +23,20 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from kernel import has_sctp
 
-from pytest_k8snet.agent import agent
+from pytest_k8snet.agent import asking, dns, operations, outcomes
+from pytest_k8snet.agent.connecting import HELD
+from pytest_k8snet.agent.container import FACTS
+from pytest_k8snet.agent.dns_messages import decode_name, encode_question, reverse_name
+from pytest_k8snet.agent.operations import run
+from pytest_k8snet.agent.probe import resolver_stop
+from pytest_k8snet.agent.processes import started
+from pytest_k8snet.manifests import COMMAND, MODULE, agent_sources
 from pytest_k8snet.model import Op, Outcome
+from pytest_k8snet.stage import OUTSIDE_AGENT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-FILE = Path(agent.__file__)
-COMMAND = [sys.executable, "-I", str(FILE)]
 PORTS = ("main/tcp=0", "main/udp=0", "alt/tcp=0")
 AGENT_OPS = set(Op) - {Op.EXEC, Op.LOGS, Op.PORT_FORWARD, Op.PROXY, Op.STATUS}
 LOOPBACKS = ["127.0.0.1", "::1"]
@@ -47,10 +53,9 @@ class Server:
 @contextlib.contextmanager
 def serving(state: Path, name: str = "server@n1", *more: str) -> Iterator[Server]:
     options = [word for port in PORTS for word in ("--port", port)]
+    options += ["--name", name, "--state", str(state), *more]
     process = subprocess.Popen(
-        [*COMMAND, "serve", "--name", name, "--state", str(state), *options, *more],
-        stdout=subprocess.PIPE,
-        text=True,
+        [*OUTSIDE_AGENT, "serve", *options], stdout=subprocess.PIPE, text=True
     )
     with process:
         assert process.stdout
@@ -68,7 +73,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 def ask(op: str, /, *, state: str = "", **fields: Any) -> dict[str, Any]:
     request = {"id": 7, "op": op, "timeout": 3, **fields}
-    reply: dict[str, Any] = agent.run(request, state).reply
+    reply: dict[str, Any] = run(request, state).reply
     assert reply["id"] == 7
     assert reply["outcome"] in set(Outcome)
     assert all(isinstance(value, str) for value in reply["values"])
@@ -124,32 +129,45 @@ def answering(
 
 
 def test_the_words_of_the_agent_are_those_of_the_model() -> None:
-    words = {agent.CONNECTED, agent.ANSWERED, agent.REFUSED, agent.RESET}
-    words |= {agent.TIMED_OUT, agent.UNREACHABLE, agent.TOO_BIG, agent.NOT_PROBED}
-    words |= {agent.NAME_NOT_FOUND, agent.ANSWERED_WRONGLY, agent.UNSUPPORTED}
-    assert words == set(Outcome)
-    assert set(agent.OUTCOME_OF_ERRNO.values()) <= words
+    words = {word for word in vars(outcomes).values() if isinstance(word, str)}
+    assert words >= set(Outcome)
+    assert set(operations.OUTCOME_OF.values()) <= set(Outcome)
 
 
 def test_the_agent_knows_every_operation_of_an_agent() -> None:
-    assert set(agent.OPS) == AGENT_OPS
+    assert set(operations.MODULES) == AGENT_OPS
+    assert all(callable(operations.operation(name)) for name in AGENT_OPS)
 
 
-def test_the_file_is_python_3_9_and_needs_only_the_standard_library() -> None:
-    tree = ast.parse(FILE.read_text(), feature_version=(3, 9))
+def test_it_is_python_3_9_and_needs_only_the_standard_library() -> None:
     names = set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            names.add(node.module or "")
+    for source in agent_sources().values():
+        for node in ast.walk(ast.parse(source, feature_version=(3, 9))):
+            if isinstance(node, ast.Import):
+                names |= {alias.name for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and not node.level:
+                names.add(node.module or "")
     assert {name.partition(".")[0] for name in names} <= sys.stdlib_module_names
 
 
-def test_the_file_runs_under_python_3_9() -> None:
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Have the agent lie in a folder as it does in a container."""
+    made = tmp_path_factory.mktemp("home")
+    (made / MODULE).mkdir()
+    for name, source in agent_sources().items():
+        (made / MODULE / name).write_text(source)
+    return made
+
+
+@pytest.mark.parametrize("python", ["python3.9", sys.executable])
+def test_it_runs_where_there_is_nothing_but_python(home: Path, python: str) -> None:
+    _, *command = COMMAND
     try:
-        command = ["python3.9", str(FILE), "lookup", "localhost"]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        command = [python, *command, "lookup", "localhost"]
+        done = subprocess.run(
+            command, capture_output=True, text=True, check=False, cwd=home
+        )
     except FileNotFoundError:
         pytest.skip("there is no python3.9 here")
     if done.returncode == 127:
@@ -300,7 +318,7 @@ def test_an_answer_from_another_address_is_none_but_is_named() -> None:
 def test_a_lost_datagram_is_sent_again_unless_loss_is_the_question(
     monkeypatch: pytest.MonkeyPatch, once: bool, outcome: Outcome
 ) -> None:
-    monkeypatch.setattr(agent, "RESEND", 0.05)
+    monkeypatch.setattr(asking, "RESEND", 0.05)
 
     def empty(question: bytes) -> bytes:
         return question[:2] + b"\x81\x80" + question[4:]
@@ -554,7 +572,7 @@ def test_one_that_lingers_outlives_sigterm_and_ends_when_told(tmp_path: Path) ->
 def test_a_cut_answer_is_asked_for_again_by_stream(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    whole = agent.encode_question(7, "x.example", 1)
+    whole = encode_question(7, "x.example", 1)
 
     def cut(question: bytes) -> bytes:
         return question[:2] + b"\x83\x80" + question[4:]
@@ -562,7 +580,7 @@ def test_a_cut_answer_is_asked_for_again_by_stream(
     def by_stream(_: object, __: str, question: bytes) -> bytes:
         return question[:2] + b"\x81\x80" + whole[4:]
 
-    monkeypatch.setattr(agent, "ask_by_stream", by_stream)
+    monkeypatch.setattr(dns, "ask_by_stream", by_stream)
     with answering(cut) as port:
         fields: dict[str, Any] = {"name": "x.example", "server": "127.0.0.1"}
         first = ask("dns", port=port, **fields)
@@ -622,7 +640,7 @@ def test_a_port_that_is_taken_is_an_error_and_not_silence(
     tmp_path: Path, server: Server
 ) -> None:
     taken = f"main/tcp={server.ports['main/tcp']}"
-    command = [*COMMAND, "serve", "--name", "x", "--state", str(tmp_path)]
+    command = [*OUTSIDE_AGENT, "serve", "--name", "x", "--state", str(tmp_path)]
     done = subprocess.run(
         [*command, "--port", taken], capture_output=True, check=False, timeout=10
     )
@@ -636,7 +654,7 @@ def test_a_port_that_is_taken_is_an_error_and_not_silence(
 @contextlib.contextmanager
 def controlling(*options: str) -> Iterator[subprocess.Popen[str]]:
     process = subprocess.Popen(
-        [*COMMAND, "control", *options],
+        [*OUTSIDE_AGENT, "control", *options],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -755,8 +773,8 @@ def test_restart_ends_the_server_after_it_was_answered(tmp_path: Path) -> None:
 
 def test_restart_leaves_a_process_alone_that_is_not_the_server() -> None:
     with subprocess.Popen(["sleep", "30"]) as innocent:
-        state = {"pid": innocent.pid, "started": agent.started(innocent.pid)}
-        seen = agent.run({"id": 1, "op": "restart"}, "", state).reply
+        state = {"pid": innocent.pid, "started": started(innocent.pid)}
+        seen = run({"id": 1, "op": "restart"}, "", state).reply
         assert seen["outcome"] == Outcome.NOT_PROBED
         time.sleep(0.2)
         assert innocent.poll() is None
@@ -890,10 +908,10 @@ def test_an_answer_with_another_id_is_not_taken() -> None:
 
 
 def test_a_reverse_name_is_made_of_an_address() -> None:
-    assert agent.reverse_name("10.1.2.3") == "3.2.1.10.in-addr.arpa"
+    assert reverse_name("10.1.2.3") == "3.2.1.10.in-addr.arpa"
     for address in ("10.1.2.3", "fd00::12"):
         expected = ip_address(address).reverse_pointer
-        assert agent.reverse_name(address) == expected
+        assert reverse_name(address) == expected
         zone = Zone([(12, encode_name("pod.example"))])
         resolve(zone, "PTR", address, reverse=True)
         assert encode_name(expected) in zone.question
@@ -915,7 +933,7 @@ def test_a_malformed_name_is_a_wrong_answer_and_no_loop(data: bytes) -> None:
 def test_pointers_that_point_at_themselves_end() -> None:
     message = b"\0" * 12 + b"\xc0\x0c"
     with pytest.raises(ValueError, match="forward"):
-        agent.decode_name(message, 12)
+        decode_name(message, 12)
 
 
 def test_no_random_bytes_break_the_decoder() -> None:
@@ -953,7 +971,7 @@ def test_lookup_goes_through_the_c_library() -> None:
     ],
 )
 def test_the_c_librarys_errors_are_named(code: int, outcome: Outcome) -> None:
-    stop = agent.resolver_stop(socket.gaierror(code, "why"))
+    stop = resolver_stop(socket.gaierror(code, "why"))
     assert stop.outcome == outcome
     assert stop.detail.startswith("EAI_")
 
@@ -961,9 +979,9 @@ def test_the_c_librarys_errors_are_named(code: int, outcome: Outcome) -> None:
 # --- facts and the rest -------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", sorted(agent.FACTS))
+@pytest.mark.parametrize("name", sorted(FACTS))
 def test_every_fact_is_a_list_of_words(name: str, tmp_path: Path) -> None:
-    facts = [*COMMAND, "facts", "--out", str(tmp_path / "init.json")]
+    facts = [*OUTSIDE_AGENT, "facts", "--out", str(tmp_path / "init.json")]
     subprocess.run(facts, check=True)
     (tmp_path / "first.json").write_text('{"outcome": "timed out"}')
     given = {"name": "localhost", "address": "127.0.0.1", "port": 9}
@@ -1175,7 +1193,7 @@ def test_a_missing_ca_file_is_no_evidence() -> None:
     ],
 )
 def test_a_bad_request_is_never_evidence(request_: object) -> None:
-    reply = agent.run(request_).reply
+    reply = run(request_).reply
     assert reply["outcome"] == Outcome.NOT_PROBED, reply
     assert reply["detail"]
 
@@ -1184,9 +1202,8 @@ def test_a_bad_request_is_never_evidence(request_: object) -> None:
 
 
 def by_hand(*words: str) -> tuple[int, str]:
-    done = subprocess.run(
-        [*COMMAND, *words], capture_output=True, text=True, check=False, timeout=20
-    )
+    argv = [*OUTSIDE_AGENT, *words]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=20)
     return done.returncode, done.stdout.strip() or done.stderr.strip()
 
 
@@ -1221,7 +1238,7 @@ def test_probe_takes_and_prints_json() -> None:
 def test_a_wrong_command_line_shows_the_right_ones(words: tuple[str, ...]) -> None:
     code, said = by_hand(*words)
     assert code == 1
-    assert "agent.py serve" in said
+    assert "python3 -m agent serve" in said
 
 
 # --- what policies are watched with -------------------------------------------------
@@ -1235,7 +1252,7 @@ def test_a_connection_that_is_kept_is_asked_again(tmp_path: Path) -> None:
         server.process.kill()
         server.process.wait()
         after = ask("resume", **to)
-    agent.HELD.popitem()[1].close()
+    HELD.popitem()[1].close()
 
     assert before["outcome"] == Outcome.NOT_PROBED
     assert (kept["outcome"], kept["who"]) == (Outcome.CONNECTED, server.name)

@@ -141,12 +141,17 @@ def test_only_the_plugin_and_the_command_make_local_clusters() -> None:
     assert offenders(lambda p: ours(p) & {"localcluster"}, but=may) == {}
 
 
-def test_each_agent_is_one_file_of_standard_library() -> None:
+def test_the_agent_is_one_folder_of_standard_library() -> None:
     files = [path for path in MODULES if noun(path) == STANDS_ASIDE]
 
-    assert [path.name for path in files] == ["__init__.py", "agent.py", "watcher.py"]
+    assert {path.parent for path in files} == {ROOT / STANDS_ASIDE}
     assert {n for path in files for n in theirs(path)} <= sys.stdlib_module_names
     assert not any(imports(path) & {PACKAGE} or ours(path) for path in files)
+
+
+def test_the_agent_imports_relatively_as_it_has_another_name_in_a_pod() -> None:
+    for path in (path for path in MODULES if noun(path) == STANDS_ASIDE):
+        assert f"from {PACKAGE}" not in path.read_text(encoding="utf-8"), path
 
 
 def loaded_by(statement: str) -> set[str]:

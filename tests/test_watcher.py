@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import contextlib
 import errno
 import json
@@ -10,29 +9,23 @@ import select
 import socket
 import struct
 import subprocess
-import sys
 import threading
 import time
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from pytest_k8snet.agent import watcher
 from pytest_k8snet.model import Outcome
+from pytest_k8snet.watch_objects import OUR_WATCHER
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
-FILE = Path(watcher.__file__)
-COMMAND = [sys.executable, "-I", "-S", str(FILE)]
 CLOSED = 9
 LOOPBACKS = ["127.0.0.1", "::1"]
-
-
-def test_python_3_9_understands_it() -> None:
-    ast.parse(FILE.read_text(encoding="utf-8"), feature_version=(3, 9))
 
 
 def test_its_words_are_outcomes() -> None:
@@ -94,7 +87,7 @@ class Agent:
 @contextlib.contextmanager
 def controlling(state: Path) -> Iterator[Agent]:
     with subprocess.Popen(
-        [*COMMAND, "control", "--state", str(state)],
+        [*OUR_WATCHER, "control", "--state", str(state)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -112,7 +105,7 @@ def controlling(state: Path) -> Iterator[Agent]:
 def serving(state: Path, port: int) -> Iterator[subprocess.Popen[str]]:
     words = ["--name", "watch@a", "--state", str(state), "--port", str(port)]
     with subprocess.Popen(
-        [*COMMAND, "serve", *words], stdout=subprocess.PIPE, text=True
+        [*OUR_WATCHER, "serve", *words], stdout=subprocess.PIPE, text=True
     ) as process:
         assert process.stdout
         assert process.stdout.readline() == "k8snet watcher serving watch@a\n"
@@ -369,7 +362,7 @@ def test_alone_it_asks_for_as_long_as_it_is_listened_to(
     agent: Agent, port: int
 ) -> None:
     with subprocess.Popen(
-        [*COMMAND, "alone", "--name", "outside"],
+        [*OUR_WATCHER, "alone", "--name", "outside"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

@@ -10,7 +10,6 @@ that was fetched, and judges nothing.
 """
 
 # Importing pathlib would cost 10 ms of every start.
-# ruff: noqa: PTH108, PTH118
 
 from __future__ import annotations
 
@@ -613,7 +612,7 @@ def serve(options: dict[str, str]) -> int:
             continue
         loop.listen(listener, loop.answer)
     path = os.path.join(options["state"], SOCKET)
-    if os.path.exists(path):  # noqa: PTH110 - left by a container that was restarted
+    if os.path.exists(path):
         os.unlink(path)
     controllers = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     controllers.bind(path)
