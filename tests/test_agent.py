@@ -175,6 +175,21 @@ def test_it_runs_where_there_is_nothing_but_python(home: Path, python: str) -> N
     assert done.returncode == 0, done.stderr
 
 
+def test_a_container_that_only_answers_imports_nothing_else(home: Path) -> None:
+    code = f"import {MODULE}.serving, sys; print(*sys.modules)"
+    command = [sys.executable, "-ESs", "-c", code]
+    said = subprocess.run(command, capture_output=True, text=True, check=True, cwd=home)
+    loaded = set(said.stdout.split())
+
+    own = {name.partition(".")[2] for name in loaded if name.startswith(f"{MODULE}.")}
+    assert own == {
+        *("serving", "addresses", "listeners", "processes", "sockets"),
+        "transfers",
+    }
+    dear = {"argparse", "hashlib", "http", "pathlib", "ssl", "subprocess", "typing"}
+    assert not loaded & dear
+
+
 # --- connecting ---------------------------------------------------------------------
 
 

@@ -8,5 +8,9 @@ Every container imports them anew, so each imports what it needs, when it needs 
 
 ``outcomes``, ``addresses`` <- ``sockets`` <- ``probe``, ``transfers``, ``listeners``,
 ``netlink``, ``resolver``, ``processes`` <- ``asking`` <- a module per family of
-operations <- ``operations`` <- ``serving``, ``control``, ``by_hand`` <- ``__main__``
+operations <- ``operations`` <- ``first`` <- ``serving``, ``control``, ``by_hand`` <-
+``__main__``
+
+The program of a watch lies beside it: ``events``, ``watch_log`` <- ``watch_paths`` <-
+``watcher``.
 """

@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 
-from .operations import run
+from .operations import load, run
 from .processes import await_state
 
 TYPE_CHECKING = False  # importing typing to learn this would cost 5 ms
@@ -60,6 +60,7 @@ class Control:
 
     def submit(self, request: object) -> None:
         """Have a request run; a worker is added while all of them are busy."""
+        load(request)
         with self.lock:
             self.unfinished += 1
             grow = self.workers < min(self.unfinished, WORKERS)

@@ -21,11 +21,15 @@ EDNS = struct.pack("!BHHIH", 0, 41, 1232, 0, 0)
 def encode_question(number: int, name: str, kind: int) -> bytes:
     """Write a recursive question with EDNS0, so that answers of 1232 bytes fit."""
     header = struct.pack("!6H", number, 0x0100, 1, 0, 0, 1)
+    return header + encode_name(name) + struct.pack("!2H", kind, 1) + EDNS
+
+
+def encode_name(name: str) -> bytes:
+    """Write a name, label by label."""
     labels = [label.encode("ascii") for label in name.rstrip(".").split(".") if label]
     if any(len(label) > 63 for label in labels):
         raise ValueError(f"a label of {name!r} is longer than 63")
-    encoded = b"".join(bytes([len(label)]) + label for label in labels) + b"\0"
-    return header + encoded + struct.pack("!2H", kind, 1) + EDNS
+    return b"".join(bytes([len(label)]) + label for label in labels) + b"\0"
 
 
 def decode_name(message: bytes, offset: int) -> tuple[str, int]:

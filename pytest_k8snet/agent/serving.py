@@ -14,8 +14,7 @@ import time
 
 from .addresses import plain
 from .listeners import bind_families
-from .outcomes import CONNECTED
-from .processes import FIRST, become_first, started, write_json
+from .processes import become_first, started, write_json
 from .sockets import (
     IP_PKTINFO,
     IPV6_PKTINFO,
@@ -36,8 +35,6 @@ if TYPE_CHECKING:
     from .options import Options
 
 IDLE_CLIENT = 90.0
-
-DIALLING = 1.0  # seconds for which a container that was just started keeps dialling
 
 
 class Server:
@@ -192,11 +189,10 @@ def serve(options: Options) -> int:
     # Datagrams are answered by one thread, which must not wait for all the others.
     sys.setswitchinterval(0.0005)
     if options.has("first"):
+        from .first import dial_first  # noqa: PLC0415 - most only answer
+
         address, _, port = options.text("first").rpartition(" ")
-        first = os.path.join(options.text("state", "."), FIRST)
-        threading.Thread(
-            target=dial_first, args=(address, int(port), first), daemon=True
-        ).start()
+        dial_first(address, int(port), options.text("state", "."))
     server = Server(options.text("name", ""))
     for given in options.many("port"):
         name, _, port = given.partition("=")
@@ -209,18 +205,3 @@ def serve(options: Options) -> int:
     print(f"k8snet agent serving {server.name}", flush=True)
     while True:
         signal.pause()
-
-
-def dial_first(address: str, port: int, path: str) -> None:
-    """Dial before anything else is done here, and write down what came of it."""
-    from .operations import run  # noqa: PLC0415 - most only answer
-
-    end = time.monotonic() + DIALLING
-    request = {"op": "connect", "address": address, "port": port}
-    request["timeout"] = DIALLING / 10
-    while True:
-        reply = run(request).reply
-        if reply["outcome"] == CONNECTED or time.monotonic() > end:
-            break
-        time.sleep(0.01)
-    write_json(path, {"outcome": reply["outcome"]})

@@ -1,11 +1,13 @@
-"""Connections by TLS, to who is verified, or to anybody."""
+"""Connections by TLS, to who is verified or to anybody, and the operation."""
 
 from __future__ import annotations
 
 import hashlib
 import ssl
 
-from .outcomes import ANSWERED_WRONGLY, NOT_PROBED, Stop
+from .asking import dial
+from .outcomes import ANSWERED_WRONGLY, CONNECTED, NOT_PROBED, Stop
+from .web import ask_by_http
 
 TYPE_CHECKING = False  # importing typing to learn this would cost 5 ms
 if TYPE_CHECKING:
@@ -55,3 +57,14 @@ def secure(
         raise Stop(ANSWERED_WRONGLY, error.verify_message) from None
     except ssl.SSLError as error:
         raise Stop(ANSWERED_WRONGLY, error.reason or str(error)) from None
+
+
+def op_tls(probe: Probe) -> str:
+    """Connect, verify the certificate, and ask for a path."""
+    context = verifying(probe)
+    address = probe.address()
+    name = probe.text("server_name", "") or probe.text("name", address)
+    with dial(probe, address) as sock, secure(probe, context, sock, name) as secured:
+        probe.reply["who"] = name
+        probe.reply["values"] = [ask_by_http(probe, secured, name)]
+    return CONNECTED
