@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_agent import LOOPBACKS, ask
+from agents import LOOPBACKS, ask
 
 from pytest_k8snet.agent import node
 from pytest_k8snet.agent.__main__ import main
