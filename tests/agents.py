@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
 
 PORTS = ("main/tcp=0", "main/udp=0", "alt/tcp=0")
-
-
 AGENT_OPS = set(Op) - {Op.EXEC, Op.LOGS, Op.PORT_FORWARD, Op.PROXY, Op.STATUS}
 
 

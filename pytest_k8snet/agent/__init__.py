@@ -4,7 +4,8 @@ These modules and the standard library of Python 3.9 are all there is of it: the
 into any stock Python image by a ConfigMap, and run there as ``python3 -m agent``. They
 judge nothing: they report what they saw, in the words of ``model.Outcome``.
 
-Every container imports them anew, so each imports what it needs, when it needs it:
+Every container compiles them anew, so each imports what it needs, when it needs it,
+and none does what costs 5 to 20 ms of every start: typing, argparse, pathlib.
 
 ``outcomes``, ``addresses`` <- ``sockets`` <- ``probe``, ``transfers``, ``listeners``,
 ``netlink``, ``resolver``, ``processes`` <- ``asking`` <- a module per family of

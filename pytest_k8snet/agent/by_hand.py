@@ -7,7 +7,7 @@ import json
 from .operations import run
 from .outcomes import ANSWERED, CONNECTED
 
-TYPE_CHECKING = False  # importing typing to learn this would cost 5 ms
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .probe import Reply
 
@@ -22,10 +22,8 @@ def spelled(command: str, words: list[str]) -> Reply:
         return request
     if command == "dns":
         server, name, kind, *transport = words
-        tcp = "tcp" if transport else "udp"
-        return {"op": "dns", "server": server, "name": name, "type": kind} | {
-            "transport": tcp
-        }
+        how = {"type": kind, "transport": "tcp" if transport else "udp"}
+        return {"op": "dns", "server": server, "name": name, **how}
     if command == "lookup":
         return {"op": "lookup", "name": words[0], "timeout": 25}
     address, port, *size = words

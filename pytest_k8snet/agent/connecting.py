@@ -11,7 +11,7 @@ from .asking import dial, exchange
 from .outcomes import ANSWERED_WRONGLY, CONNECTED, NOT_PROBED, TOO_BIG, Stop
 from .sockets import read_line, route_to
 
-TYPE_CHECKING = False  # importing typing to learn this would cost 5 ms
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     import socket
 

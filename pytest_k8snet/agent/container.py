@@ -1,4 +1,4 @@
-"""Operations: what a container sees of itself, may bind, and how it ends."""
+"""Operations on the container itself: what it sees, what it may bind, its end."""
 
 from __future__ import annotations
 
@@ -18,13 +18,12 @@ from .processes import FIRST, started, write_json
 from .resolver import hosts_of, resolv_conf
 from .sockets import route_to
 
-TYPE_CHECKING = False  # importing typing to learn this would cost 5 ms
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from .options import Options
     from .probe import Probe
-
 
 RTM_NEWADDR, RTM_GETADDR = 20, 22
 

@@ -12,15 +12,13 @@ import time
 from .operations import load, run
 from .processes import await_state
 
-TYPE_CHECKING = False  # importing typing to learn this would cost 5 ms
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .options import Options
     from .probe import Reply
 
 WORKERS = 512
-
 PULSE = 0.25
-
 LATE = 0.5
 """Seconds between two pulses, and by how much one may be late without a word."""
 

@@ -17,7 +17,7 @@ from .dns_messages import (
 from .outcomes import ANSWERED, ANSWERED_WRONGLY, NAME_NOT_FOUND, Stop
 from .resolver import resolv_conf
 
-TYPE_CHECKING = False  # importing typing to learn this would cost 5 ms
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .probe import Probe
 

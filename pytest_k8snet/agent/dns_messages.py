@@ -7,14 +7,12 @@ import struct
 
 from .addresses import family_of
 
-TYPE_CHECKING = False  # importing typing to learn this would cost 5 ms
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     Record = tuple[int, str]
 
 TYPES = {"A": 1, "CNAME": 5, "PTR": 12, "TXT": 16, "AAAA": 28, "SRV": 33}
-
 RCODES = {1: "FORMERR", 2: "SERVFAIL", 3: "NXDOMAIN", 4: "NOTIMP", 5: "REFUSED"}
-
 EDNS = struct.pack("!BHHIH", 0, 41, 1232, 0, 0)
 
 

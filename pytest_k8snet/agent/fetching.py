@@ -10,7 +10,7 @@ from .sockets import LINE
 from .tls import certificate, secure, trusting
 from .web import request_path
 
-TYPE_CHECKING = False  # importing typing to learn this would cost 5 ms
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     import socket
 

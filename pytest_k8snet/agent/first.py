@@ -10,7 +10,7 @@ from .operations import load, run
 from .outcomes import CONNECTED
 from .processes import FIRST, write_json
 
-TYPE_CHECKING = False  # importing typing to learn this would cost 5 ms
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 

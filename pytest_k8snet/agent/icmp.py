@@ -13,12 +13,11 @@ from .addresses import family_of, plain
 from .outcomes import ANSWERED, UNSUPPORTED, Stop
 from .sockets import SOL_IP, SOL_IPV6, icmp_error, report_errors
 
-TYPE_CHECKING = False  # importing typing to learn this would cost 5 ms
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .probe import Probe
 
 IP_TTL, IPV6_UNICAST_HOPS = 2, 16
-
 TRACED = 33434  # traceroute's own: nobody listens there
 
 

@@ -13,7 +13,7 @@ from .netlink import DUMP, NLMSG_ERROR, ONE, attributes, netlink
 from .outcomes import ANSWERED, NOT_PROBED, Stop
 from .probe import Probe
 
-TYPE_CHECKING = False  # importing typing to learn this would cost 5 ms
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -23,11 +23,8 @@ HOST = "/host"
 """Where a privileged Pod has the Node's file system, and others have nothing."""
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-
 MOST_OUTPUT = 8 << 20
-
 RTM_GETROUTE, RTA_DST, RTA_OIF, RTA_GATEWAY = 26, 1, 4, 5
-
 RTM_GETNEIGH, AF_BRIDGE, NDA_DST, NDA_LLADDR = 30, 7, 1, 2
 
 SETTINGS = (
@@ -44,7 +41,6 @@ RULES = (
 )
 
 PLUGINS = "/etc/cni/net.d"
-
 ADDRESSES = "/var/lib/cni/networks"
 
 

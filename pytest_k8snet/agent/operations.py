@@ -18,7 +18,7 @@ from .outcomes import (
 )
 from .probe import Probe
 
-TYPE_CHECKING = False  # importing typing to learn this would cost 5 ms
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any

@@ -11,11 +11,8 @@ import socket
 TimedOut = (socket.timeout, TimeoutError)
 
 CONNECTED, ANSWERED, REFUSED, RESET = "connected", "answered", "refused", "reset"
-
 TIMED_OUT, UNREACHABLE, TOO_BIG = "timed out", "unreachable", "too big"
-
 NAME_NOT_FOUND, ANSWERED_WRONGLY = "name not found", "answered wrongly"
-
 NOT_PROBED, UNSUPPORTED = "not probed", "not supported"
 
 OUTCOME_OF_ERRNO = {

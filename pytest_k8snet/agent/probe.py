@@ -10,7 +10,7 @@ import time
 from .addresses import plain
 from .outcomes import ANSWERED_WRONGLY, NAME_NOT_FOUND, NOT_PROBED, TIMED_OUT, Stop
 
-TYPE_CHECKING = False  # importing typing to learn this would cost 5 ms
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any

@@ -7,10 +7,9 @@ import os
 import signal
 import time
 
-TYPE_CHECKING = False  # importing typing to learn this would cost 5 ms
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .probe import Reply
-
 
 FIRST = "first.json"
 """What came of the first connection that a container tried."""

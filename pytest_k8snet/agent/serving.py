@@ -27,7 +27,7 @@ from .sockets import (
 )
 from .transfers import MAX_BULK, content, digest_of, receive_exactly
 
-TYPE_CHECKING = False  # importing typing to learn this would cost 5 ms
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any

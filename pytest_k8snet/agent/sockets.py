@@ -7,23 +7,17 @@ import struct
 
 from .addresses import family_of, plain
 
-TYPE_CHECKING = False  # importing typing to learn this would cost 5 ms
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
 LINE = 65536
 
-
 # Linux's numbers: the socket module names only some of them.
-
 SOL_IP, SOL_IPV6 = 0, 41
-
 IP_PKTINFO, IP_MTU_DISCOVER, IP_RECVERR, IP_MTU = 8, 10, 11, 14
-
 IPV6_MTU_DISCOVER, IPV6_MTU, IPV6_RECVERR = 23, 24, 25
-
 IPV6_RECVPKTINFO, IPV6_PKTINFO, IPV6_DONTFRAG = 49, 50, 62
-
 PMTUDISC_WANT, PMTUDISC_DO = 1, 2
 
 TRANSPORTS = {

@@ -9,7 +9,7 @@ from .asking import dial
 from .outcomes import ANSWERED_WRONGLY, CONNECTED, NOT_PROBED, Stop
 from .web import ask_by_http
 
-TYPE_CHECKING = False  # importing typing to learn this would cost 5 ms
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     import socket
 

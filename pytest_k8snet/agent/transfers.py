@@ -5,13 +5,12 @@ from __future__ import annotations
 import errno
 import struct
 
-TYPE_CHECKING = False  # importing typing to learn this would cost 5 ms
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     import socket
     from typing import Any
 
 BLOCK = 65536
-
 MAX_BULK = 256 << 20
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 
-TYPE_CHECKING = False  # importing typing to learn this would cost 5 ms
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 

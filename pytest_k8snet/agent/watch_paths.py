@@ -16,7 +16,7 @@ from .events import GONE, IN, OUT, now
 from .outcomes import ANSWERED, ANSWERED_WRONGLY, NOT_PROBED, OUTCOME_OF_ERRNO, RESET
 from .sockets import LINE
 
-TYPE_CHECKING = False  # importing typing to learn this would cost 5 ms
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any

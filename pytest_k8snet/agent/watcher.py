@@ -28,7 +28,7 @@ from .sockets import LINE
 from .watch_log import Log
 from .watch_paths import HOW, TIMEOUT
 
-TYPE_CHECKING = False  # importing typing to learn this would cost 5 ms
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any

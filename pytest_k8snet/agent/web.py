@@ -7,7 +7,7 @@ from .asking import dial
 from .outcomes import ANSWERED, ANSWERED_WRONGLY, Stop
 from .sockets import read_line
 
-TYPE_CHECKING = False  # importing typing to learn this would cost 5 ms
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     import socket
 
