@@ -55,7 +55,7 @@ PYTHON = ("python3", "-ESs", "-m")
 """Without what the image, or its environment, adds: the agent starts sooner."""
 
 COMMAND = (*PYTHON, MODULE)
-BY_HAND = ("python3", "-m", MODULE)
+BY_HAND = f"python3 -m {MODULE}"
 OUR_PYTHON = (sys.executable, "-I", "-m")
 OUR_MODULE = f"pytest_k8snet.{MODULE}"
 """The agent on this machine, where it is installed."""
@@ -323,7 +323,7 @@ def base_container(spec: LabSpec, name: str, arguments: list[str]) -> dict[str, 
             "readOnlyRootFilesystem": True,
         },
         "volumeMounts": [
-            {"name": "agent", "mountPath": f"{HOME}/{AGENT.name}", "readOnly": True},
+            {"name": "agent", "mountPath": f"{HOME}/{MODULE}", "readOnly": True},
             {"name": "ca", "mountPath": "/k8snet-ca", "readOnly": True},
             {"name": "state", "mountPath": STATE},
         ],

@@ -309,7 +309,7 @@ def reproduction(seen: Observation, scene: Scene) -> str:
         return ""
     return (
         f"kubectl --context {scene.facts.context} -n {pod.namespace} exec {pod.name} "
-        f"-c {probe.source.container} -- {' '.join(BY_HAND)} {question}"
+        f"-c {probe.source.container} -- {BY_HAND} {question}"
     )
 
 
