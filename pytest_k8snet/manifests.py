@@ -7,6 +7,7 @@ Python image.
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 from pytest_k8snet.model import OUTSIDE, Actor, Family, Feature, Protocol, Role
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from pytest_k8snet.model import ClusterFacts, Node
 
 MANAGED_BY = "app.kubernetes.io/managed-by"
@@ -42,13 +45,22 @@ PRIVILEGED = frozenset({"host", INSPECT})
 
 NEVER = "k8snet.io/never"
 
-AGENT_FILE = Path(__file__).parent / "agent" / "agent.py"
-CODE = "/k8snet/agent.py"
-STATE = "/k8snet-state"
-PYTHON = ("python3", "-I", "-S", CODE)
-"""Isolated and without site: the agent needs neither, and starts sooner."""
+AGENT = Path(__file__).parent / "agent"
+HOME = "/k8snet"
+"""Where containers work: the agent is a package there."""
 
-CONTROL = (*PYTHON, "control", "--state", STATE)
+STATE = "/k8snet-state"
+MODULE = AGENT.name
+PYTHON = ("python3", "-ESs", "-m")
+"""Without what the image, or its environment, adds: the agent starts sooner."""
+
+COMMAND = (*PYTHON, MODULE)
+BY_HAND = f"python3 -m {MODULE}"
+OUR_PYTHON = (sys.executable, "-I", "-m")
+OUR_MODULE = f"pytest_k8snet.{MODULE}"
+"""The agent on this machine, where it is installed."""
+
+CONTROL = (*COMMAND, "control", "--state", STATE)
 """Begins the command of an agent's control stream."""
 
 CA = "/k8snet-ca/ca.crt"
@@ -100,7 +112,7 @@ class LabSpec:
         run: the run's id, in every name and label.
         prefix: what the namespaces' names begin with.
         image: a Python image, >= 3.9.
-        agent: the agent's source.
+        agent: the agent's modules: their sources by the names of their files.
         expires: seconds since the epoch after which anybody may sweep.
         tolerations: of every Pod.
         host_port: the hostPort of the run.
@@ -110,7 +122,7 @@ class LabSpec:
     run: str
     prefix: str
     image: str
-    agent: str
+    agent: Mapping[str, str]
     expires: int
     tolerations: tuple[dict[str, Any], ...] = ({"operator": "Exists"},)
     host_port: int = 0
@@ -145,13 +157,18 @@ def namespace(spec: LabSpec, key: str) -> dict[str, Any]:
     }
 
 
+def agent_sources() -> dict[str, str]:
+    """Read the agent's modules: their sources by the names of their files."""
+    return {file.name: file.read_text("utf-8") for file in sorted(AGENT.glob("*.py"))}
+
+
 def agent_config_map(spec: LabSpec) -> dict[str, Any]:
     """Make the ConfigMap that carries the agent."""
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",
         "metadata": {"name": "k8snet-agent", "labels": labels(spec)},
-        "data": {"agent.py": spec.agent},
+        "data": dict(spec.agent),
     }
 
 
@@ -297,7 +314,8 @@ def base_container(spec: LabSpec, name: str, arguments: list[str]) -> dict[str, 
         "name": name,
         "image": spec.image,
         "imagePullPolicy": "IfNotPresent",
-        "command": [*PYTHON, *arguments],
+        "command": [*COMMAND, *arguments],
+        "workingDir": HOME,
         "resources": {"requests": {"cpu": "1m", "memory": "16Mi"}},
         "securityContext": {
             "allowPrivilegeEscalation": False,
@@ -305,7 +323,7 @@ def base_container(spec: LabSpec, name: str, arguments: list[str]) -> dict[str, 
             "readOnlyRootFilesystem": True,
         },
         "volumeMounts": [
-            {"name": "agent", "mountPath": "/k8snet", "readOnly": True},
+            {"name": "agent", "mountPath": f"{HOME}/{MODULE}", "readOnly": True},
             {"name": "ca", "mountPath": "/k8snet-ca", "readOnly": True},
             {"name": "state", "mountPath": STATE},
         ],
@@ -461,7 +479,7 @@ def inspector(spec: LabSpec, name: str, node: str) -> dict[str, Any]:
     of_node = {"name": "node", "mountPath": "/host", "readOnly": True}
     container["volumeMounts"] = [*own, of_node]
     first = {**container, "name": "settings"}
-    first["command"] = [*PYTHON, "settings", "--out", TOLD]
+    first["command"] = [*COMMAND, "settings", "--out", TOLD]
     body = pod_body(spec, [container])
     # The kubelet waits for the authority's ConfigMap, and nobody here asks for it.
     volumes = [v for v in body["volumes"] if v["name"] != "ca"]

@@ -11,7 +11,7 @@ imports only from layers below its own*; modules of one package may import each 
 ``watching`` <- ``lab``, ``workbench``, ``watch_command`` <- ``plugin``, ``cli`` <-
 ``checks``
 
-``agent`` stands aside: files of standard library, each of which runs in a Pod.
+``agent`` stands aside: a program of standard library, which runs in the Pods.
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
+from pytest_k8snet.manifests import BY_HAND
 from pytest_k8snet.model import (
     TIMEOUTS,
     Kind,
@@ -308,7 +309,7 @@ def reproduction(seen: Observation, scene: Scene) -> str:
         return ""
     return (
         f"kubectl --context {scene.facts.context} -n {pod.namespace} exec {pod.name} "
-        f"-c {probe.source.container} -- python3 /k8snet/agent.py {question}"
+        f"-c {probe.source.container} -- {BY_HAND} {question}"
     )
 
 

@@ -48,7 +48,7 @@ END = {"op": "restart", "timeout": 2.0}
 """What has a container's first process end."""
 
 OUTSIDE = Actor(Role.OUTSIDE)
-OUTSIDE_AGENT = ("python3", "-I", "-S", str(manifests.AGENT_FILE))
+OUTSIDE_AGENT = (*manifests.OUR_PYTHON, manifests.OUR_MODULE)
 
 
 @dataclass(frozen=True)

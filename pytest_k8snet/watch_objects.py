@@ -5,11 +5,10 @@ A DaemonSet, because a Pod that nobody owns would keep people from draining its 
 
 from __future__ import annotations
 
-from pathlib import Path as File
 from typing import TYPE_CHECKING, Any
 
 from pytest_k8snet import manifests
-from pytest_k8snet.manifests import LABEL, PORTS, PYTHON, STATE
+from pytest_k8snet.manifests import LABEL, PORTS, STATE
 from pytest_k8snet.model import Family
 from pytest_k8snet.outages import Path, Way
 from pytest_k8snet.rules._world import of_family
@@ -24,12 +23,12 @@ if TYPE_CHECKING:
 
 KEY = NAME = "watch"
 OUTSIDE = "outside"
-WATCHER_FILE = manifests.AGENT_FILE.with_name("watcher.py")
-WATCHER = (*PYTHON[:-1], str(File(manifests.CODE).with_name("watcher.py")))
+WATCHER = (*manifests.PYTHON, f"{manifests.MODULE}.watcher")
 CONTROL = (*WATCHER, "control", "--state", STATE)
 """The command of an agent's control stream."""
 
-OUTSIDE_WATCHER = (*PYTHON[:-1], str(WATCHER_FILE), "alone", "--name", OUTSIDE)
+OUR_WATCHER = (*manifests.OUR_PYTHON, f"{manifests.OUR_MODULE}.watcher")
+OUTSIDE_WATCHER = (*OUR_WATCHER, "alone", "--name", OUTSIDE)
 PORT = PORTS["main/tcp"]
 SERVICE_PORT = 80
 MOST_TARGETS = 10
@@ -45,13 +44,6 @@ def identity(node: str) -> str:
 def marks(spec: LabSpec) -> dict[str, str]:
     """Give the labels of the Pods."""
     return manifests.labels(spec) | {LABEL + "role": NAME}
-
-
-def config_map(spec: LabSpec) -> dict[str, Any]:
-    """Make the ConfigMap that carries the agent."""
-    made = manifests.agent_config_map(spec)
-    source = WATCHER_FILE.read_text(encoding="utf-8")
-    return {**made, "data": {WATCHER_FILE.name: source}}
 
 
 def service(spec: LabSpec) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 
-from pytest_k8snet.agent.agent import TRANSPORTS
+from pytest_k8snet.agent.sockets import TRANSPORTS
 
 
 def has_sctp() -> bool:

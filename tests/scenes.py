@@ -94,8 +94,9 @@ def node_name(rank: int) -> str:
 
 def spec(**more: Any) -> LabSpec:
     """Give what the objects of a run have in common."""
-    given = {"run": "r1", "prefix": "k8snet", "image": "python", "agent": "# agent"}
-    return LabSpec(**{**given, "expires": 1000, "host_port": 20001, **more})
+    given: Any = {"run": "r1", "prefix": "k8snet", "image": "python", "expires": 1000}
+    given |= {"agent": {"__main__.py": "# agent"}, "host_port": 20001}
+    return LabSpec(**{**given, **more})
 
 
 def plan_of(
@@ -135,7 +136,7 @@ def scene(facts: ClusterFacts) -> Scene:
         ),
         ready_pods=frozenset(p.name for p in pods if p.role is not Role.UNREADY),
         host_port=20001,
-        outside="outside agent.py",
+        outside="outside -m agent",
         entries=entry_states(facts),
         authority="PEM",
         fingerprints={s.name: f"sha256 of {s.name}" for s in secure_sites()},

@@ -7,21 +7,23 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_agent import LOOPBACKS, ask
+from agents import LOOPBACKS, ask
 
-from pytest_k8snet.agent import agent
+from pytest_k8snet.agent import node
+from pytest_k8snet.agent.__main__ import main
+from pytest_k8snet.agent.outcomes import ANSWERED, NOT_PROBED
 
 
 def values(op: str, **fields: Any) -> list[str]:
     reply = ask(op, **fields)
-    assert reply["outcome"] == agent.ANSWERED, reply
+    assert reply["outcome"] == ANSWERED, reply
     return [str(value) for value in reply["values"]]
 
 
 def test_settings_are_those_of_the_kernel() -> None:
     found = dict(line.split("=") for line in values("look", what="settings"))
 
-    assert tuple(found) == agent.SETTINGS
+    assert tuple(found) == node.SETTINGS
     kernel = Path("/proc/sys/net/ipv4/ip_forward").read_text(encoding="ascii")
     assert found["net.ipv4.ip_forward"] == kernel.strip()
 
@@ -29,14 +31,14 @@ def test_settings_are_those_of_the_kernel() -> None:
 def test_settings_are_written_for_whom_no_stream_reaches(tmp_path: Path) -> None:
     out = tmp_path / "told"
 
-    assert agent.main(["settings", "--out", str(out)]) == 0
+    assert main(["settings", "--out", str(out)]) == 0
 
     said = out.read_text(encoding="ascii")
-    assert [line.partition("=")[0] for line in said.split()] == list(agent.SETTINGS)
+    assert [line.partition("=")[0] for line in said.split()] == list(node.SETTINGS)
 
 
 def test_a_setting_that_is_not_there_has_no_value(tmp_path: Path) -> None:
-    assert agent.first_line(str(tmp_path / "none")) == ""
+    assert node.first_line(str(tmp_path / "none")) == ""
 
 
 def test_links_are_named_with_their_kind_and_state() -> None:
@@ -72,15 +74,15 @@ def test_where_tunnels_send_frames_is_what_bridge_shows() -> None:
 
 def test_who_is_no_inspector_sees_no_files_of_the_node() -> None:
     for what in ("rules", "plugins"):
-        assert ask("look", what=what)["outcome"] == agent.NOT_PROBED
+        assert ask("look", what=what)["outcome"] == NOT_PROBED
 
 
 def test_only_what_is_named_in_the_file_is_looked_at() -> None:
     reply = ask("look", what="rules; reboot")
 
-    assert reply["outcome"] == agent.NOT_PROBED
+    assert reply["outcome"] == NOT_PROBED
     here = {"settings", "links", "route", "forwarding"}
-    assert set(agent.LOOKS) == here | {"rules", "plugins"}
+    assert set(node.LOOKS) == here | {"rules", "plugins"}
 
 
 @pytest.mark.parametrize("address", LOOPBACKS)

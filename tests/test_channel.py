@@ -14,16 +14,16 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_k8snet.agent import agent
 from pytest_k8snet.cluster import channel as channel_module
 from pytest_k8snet.cluster.channel import Channel, ChildTransport, child_channel
 from pytest_k8snet.cluster.errors import ClusterError, StreamLost
 from pytest_k8snet.model import Outcome
+from pytest_k8snet.stage import OUTSIDE_AGENT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-CONTROL = [sys.executable, "-I", agent.__file__, "control", "--name", "outside"]
+CONTROL = [*OUTSIDE_AGENT, "control", "--name", "outside"]
 HOSTNAME = {"op": "fact", "field": "hostname", "timeout": 4}
 HELLO = '{"hello": 1, "name": "x", "ports": {}}'
 

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from scenes import facts, scene, spec
 
-from pytest_k8snet.agent import agent
+from pytest_k8snet.agent.node import SETTINGS
 from pytest_k8snet.cluster.channel import child_channel
 from pytest_k8snet.diagnose import Answer, Look, Question
 from pytest_k8snet.evidence import Sources, gather
 from pytest_k8snet.evidence.gathering import NEEDS_INSPECTOR
 from pytest_k8snet.model import Actor, Role
+from pytest_k8snet.stage import OUTSIDE_AGENT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 FACTS = facts(2)
 A, B = (node.name for node in FACTS.nodes)
 NO_API: Any = None
-AGENT = [sys.executable, "-I", agent.__file__, "control", "--name", "test"]
+AGENT = [*OUTSIDE_AGENT, "control", "--name", "test"]
 
 SILENT = """
 import time
@@ -54,7 +55,7 @@ def test_agents_say_what_they_see_without_privileges(sources: Sources) -> None:
         Question(Look.TRACE, A, "127.0.0.1"),
     )
 
-    assert [v.partition("=")[0] for v in settings.values] == list(agent.SETTINGS)
+    assert [v.partition("=")[0] for v in settings.values] == list(SETTINGS)
     assert trace == Answer(("127.0.0.1",))
 
 

@@ -6,6 +6,7 @@ import ast
 import re
 import subprocess
 import sys
+from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -141,12 +142,29 @@ def test_only_the_plugin_and_the_command_make_local_clusters() -> None:
     assert offenders(lambda p: ours(p) & {"localcluster"}, but=may) == {}
 
 
-def test_each_agent_is_one_file_of_standard_library() -> None:
+def test_the_agent_is_one_folder_of_standard_library() -> None:
     files = [path for path in MODULES if noun(path) == STANDS_ASIDE]
 
-    assert [path.name for path in files] == ["__init__.py", "agent.py", "watcher.py"]
+    assert {path.parent for path in files} == {ROOT / STANDS_ASIDE}
     assert {n for path in files for n in theirs(path)} <= sys.stdlib_module_names
     assert not any(imports(path) & {PACKAGE} or ours(path) for path in files)
+
+
+def test_the_agent_imports_relatively_as_it_has_another_name_in_a_pod() -> None:
+    for path in (path for path in MODULES if noun(path) == STANDS_ASIDE):
+        assert PACKAGE not in path.read_text(encoding="utf-8"), path
+
+
+def test_the_agents_modules_import_in_one_direction() -> None:
+    own = f"{PACKAGE}.{STANDS_ASIDE}."
+    below = {
+        path.stem: {n.removeprefix(own) for n in imports(path) if n.startswith(own)}
+        for path in (ROOT / STANDS_ASIDE).glob("*.py")
+    }
+
+    TopologicalSorter(below).prepare()  # which refuses a cycle
+
+    assert "sockets" in below["asking"]
 
 
 def loaded_by(statement: str) -> set[str]:

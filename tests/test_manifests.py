@@ -141,7 +141,7 @@ def test_the_agent_is_told_who_it_is_and_where_it_listens() -> None:
     client, sibling = pod(Role.CLIENT)["spec"]["containers"]
     (server,) = pod(Role.SERVER, 1)["spec"]["containers"]
 
-    assert client["command"][:6] == [*manifests.PYTHON, "serve", "--name"]
+    assert client["command"][:6] == [*manifests.COMMAND, "serve", "--name"]
     assert "client@a" in client["command"]
     assert {"client@a/sibling", "main/tcp=8081"} < set(sibling["command"])
     assert {"server@b", "alt/tcp=8083", "--loopback"} < set(server["command"])
@@ -331,7 +331,7 @@ def test_a_namespace_carries_its_run_its_end_and_its_pod_security_level() -> Non
 def test_the_agent_travels_in_a_config_map() -> None:
     made = manifests.agent_config_map(SPEC)
 
-    assert made["data"] == {"agent.py": "# agent"}
+    assert made["data"] == {"__main__.py": "# agent"}
     assert made["metadata"]["labels"] == manifests.labels(SPEC)
     assert manifests.service_account(SPEC)["metadata"]["name"] == "default"
 

@@ -8,7 +8,8 @@ import pytest
 from scenes import DUAL, GIVEN, facts, plan_of, reply_of, scene, seen
 
 from pytest_k8snet import wire
-from pytest_k8snet.agent import agent
+from pytest_k8snet.agent.by_hand import spelled
+from pytest_k8snet.agent.dns_messages import reverse_name
 from pytest_k8snet.model import (
     Actor,
     Check,
@@ -283,7 +284,7 @@ def test_a_failure_reads_from_the_requirement_to_the_command_that_repeats_it() -
         f"  spec: {CHECK.rule.spec}",
         (
             "  reproduce: kubectl --context paper -n k8snet-r1-client exec client-0 "
-            "-c main -- python3 /k8snet/agent.py tcp 10.244.1.4 8080"
+            "-c main -- python3 -m agent tcp 10.244.1.4 8080"
         ),
     ]
 
@@ -366,8 +367,8 @@ def test_the_command_of_a_failure_asks_what_the_probe_asked(check: Check) -> Non
         if probe.ask.op not in REPEATABLE:
             assert line == ""
             continue
-        words = line.partition("agent.py ")[2].split()
-        asked, again = wire.request(probe, ON), agent.by_hand(words[0], words[1:])
+        words = line.partition("-m agent ")[2].split()
+        asked, again = wire.request(probe, ON), spelled(words[0], words[1:])
         same = {"op", "name", "type", "transport", "port", "protocol", "server"}
         same |= {"host", "path", "tls"}
         if probe.ask.op is Op.BULK:
@@ -375,7 +376,7 @@ def test_the_command_of_a_failure_asks_what_the_probe_asked(check: Check) -> Non
         if probe.target.kind is Kind.NAME and probe.ask.op is Op.CONNECT:
             asked = {**asked, "address": asked.pop("name")}
         if asked.get("reverse"):
-            asked["name"] = agent.reverse_name(asked["name"])
+            asked["name"] = reverse_name(asked["name"])
         wanted = {"server": "-"} | asked if probe.ask.op is Op.DNS else asked
         both = same & set(wanted) & set(again)
 
@@ -392,7 +393,7 @@ def test_what_the_outside_asked_is_repeated_there() -> None:
 
     line = reproduction(one, ON)
 
-    assert line.startswith("outside agent.py udp 2001:db8::10 3")
+    assert line.startswith("outside -m agent udp 2001:db8::10 3")
     assert one.probe.source == Actor(Role.OUTSIDE)
 
 

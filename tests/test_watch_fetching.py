@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 import threading
 import time
 from functools import partial
@@ -27,8 +26,8 @@ if TYPE_CHECKING:
 
 PATH = Path(Way.POD, "a", "b", Family.IPV4)
 NODE_PORT = Path(Way.NODE_PORT, "outside", "a", Family.IPV4)
-SPEC = manifests.LabSpec("7f3a21", "k8snet", "python", "", 0)
-ALONE = [sys.executable, "-I", "-S", str(watch_objects.WATCHER_FILE), "alone"]
+SPEC = manifests.LabSpec("7f3a21", "k8snet", "python", {}, 0)
+ALONE = [*watch_objects.OUR_WATCHER, "alone"]
 BUDGETS = PROFILES["upgrade"]
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from scenes import DUAL, facts
 
-from pytest_k8snet import watch_objects
+from pytest_k8snet import manifests, watch_objects
 from pytest_k8snet.manifests import LabSpec
 from pytest_k8snet.model import Family, ServiceState
 from pytest_k8snet.outages import Path, Way
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
     from pytest_k8snet.model import ClusterFacts
 
-SPEC = LabSpec("7f3a21", "k8snet", "python", "", 0)
+SPEC = LabSpec("7f3a21", "k8snet", "python", {}, 0)
 SERVICE = ServiceState(
     "watch", "ns", ("10.96.0.9", "fd00:96::9"), {"main": 80}, {"main": 30123}
 )
@@ -121,6 +122,8 @@ def test_the_service_selects_the_agents() -> None:
 
 
 def test_the_config_map_carries_the_agent_that_the_command_names() -> None:
-    (name,) = watch_objects.config_map(SPEC)["data"]
+    sources = manifests.agent_config_map(replace(SPEC, agent=manifests.agent_sources()))
 
-    assert watch_objects.CONTROL[-4].endswith(f"/{name}")
+    package, _, module = watch_objects.WATCHER[-1].partition(".")
+    assert package == manifests.MODULE
+    assert {"__init__.py", f"{module}.py"} <= set(sources["data"])

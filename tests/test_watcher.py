@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import contextlib
 import errno
 import json
@@ -10,37 +9,23 @@ import select
 import socket
 import struct
 import subprocess
-import sys
 import threading
 import time
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_k8snet.agent import watcher
-from pytest_k8snet.model import Outcome
+from pytest_k8snet.agent import watch_paths
+from pytest_k8snet.agent.watch_log import RUNS, Log
+from pytest_k8snet.watch_objects import OUR_WATCHER
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
-FILE = Path(watcher.__file__)
-COMMAND = [sys.executable, "-I", "-S", str(FILE)]
 CLOSED = 9
 LOOPBACKS = ["127.0.0.1", "::1"]
-
-
-def test_python_3_9_understands_it() -> None:
-    ast.parse(FILE.read_text(encoding="utf-8"), feature_version=(3, 9))
-
-
-def test_its_words_are_outcomes() -> None:
-    words = {*watcher.OUTCOME_OF_ERRNO.values(), watcher.ANSWERED, watcher.WRONG}
-
-    assert words | {watcher.TIMED_OUT, watcher.NOT_PROBED, watcher.RESET} <= set(
-        Outcome
-    )
 
 
 def free_port() -> int:
@@ -94,7 +79,7 @@ class Agent:
 @contextlib.contextmanager
 def controlling(state: Path) -> Iterator[Agent]:
     with subprocess.Popen(
-        [*COMMAND, "control", "--state", str(state)],
+        [*OUR_WATCHER, "control", "--state", str(state)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -112,7 +97,7 @@ def controlling(state: Path) -> Iterator[Agent]:
 def serving(state: Path, port: int) -> Iterator[subprocess.Popen[str]]:
     words = ["--name", "watch@a", "--state", str(state), "--port", str(port)]
     with subprocess.Popen(
-        [*COMMAND, "serve", *words], stdout=subprocess.PIPE, text=True
+        [*OUR_WATCHER, "serve", *words], stdout=subprocess.PIPE, text=True
     ) as process:
         assert process.stdout
         assert process.stdout.readline() == "k8snet watcher serving watch@a\n"
@@ -170,7 +155,7 @@ def test_it_says_why_nobody_answered(agent: Agent) -> None:
     ],
 )
 def test_what_could_not_be_asked_was_not_probed(number: int, outcome: str) -> None:
-    assert watcher.outcome_of(OSError(number, "")) == outcome
+    assert watch_paths.outcome_of(OSError(number, "")) == outcome
 
 
 def test_who_answers_has_to_be_who_was_asked(agent: Agent, port: int) -> None:
@@ -369,7 +354,7 @@ def test_alone_it_asks_for_as_long_as_it_is_listened_to(
     agent: Agent, port: int
 ) -> None:
     with subprocess.Popen(
-        [*COMMAND, "alone", "--name", "outside"],
+        [*OUR_WATCHER, "alone", "--name", "outside"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -386,20 +371,20 @@ def test_alone_it_asks_for_as_long_as_it_is_listened_to(
 
 
 def test_what_nobody_fetches_is_kept_only_so_far() -> None:
-    log = watcher.Log()
-    for number in range(2 * watcher.RUNS):
+    log = Log()
+    for number in range(2 * RUNS):
         log.note(1, ("answered", "refused")[number % 2], number / 5)
 
     (batch,) = log.fetch(0)
 
-    assert len(batch["runs"]) == watcher.RUNS
-    assert batch["runs"][-1][2] == (2 * watcher.RUNS - 1) / 5
+    assert len(batch["runs"]) == RUNS
+    assert batch["runs"][-1][2] == (2 * RUNS - 1) / 5
     assert log.fetch(0) == [batch]
     assert log.fetch(batch["number"]) == []
 
 
 def test_a_pause_ends_a_run() -> None:
-    log = watcher.Log()
+    log = Log()
     for sent in (0.0, 0.2, 1.5, 1.7):
         log.note(1, "answered", sent)
 

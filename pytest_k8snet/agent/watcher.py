@@ -1,366 +1,46 @@
 """Asks the same things again and again, and answers others of its kind.
 
-The one program that runs in the Pods of a watch: one file and the standard library
-of Python 3.9. It goes on asking while nobody can reach it, keeps what it saw until
-that was fetched, and judges nothing.
+The one program that runs in the Pods of a watch. It goes on asking while nobody can
+reach it, keeps what it saw until that was fetched, and judges nothing.
 
-    watcher.py serve --name NAME --state DIR [--port 8080]
-    watcher.py control --state DIR
-    watcher.py alone --name NAME
+    python3 -m agent.watcher serve --name NAME --state DIR [--port 8080]
+    python3 -m agent.watcher control --state DIR
+    python3 -m agent.watcher alone --name NAME
 """
-
-# Importing pathlib would cost 10 ms of every start.
-# ruff: noqa: PTH108, PTH118
 
 from __future__ import annotations
 
-import errno
 import heapq
 import json
 import os
 import select
-import signal
 import socket
-import struct
 import sys
 import time
-from abc import ABC, abstractmethod
 from collections import deque
 
-TYPE_CHECKING = False  # importing typing to learn this would cost 5 ms
+from .events import IN, OUT, Events, now
+from .listeners import bind_families
+from .options import Options
+from .outcomes import ANSWERED, NOT_PROBED, TIMED_OUT
+from .processes import become_first
+from .sockets import LINE
+from .watch_log import Log
+from .watch_paths import HOW, TIMEOUT
+
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    Handler = Callable[[int], None]
+    from .watch_paths import Ask, Path
 
 EVERY = 0.2
-TIMEOUT = 0.9
-"""Seconds for an answer: less than the one after which TCP sends its first packet
-again, so that what is lost was lost when it was sent."""
-
-PATIENCE = 10.0
-"""Seconds without any answer after which a kept connection counts as broken."""
-
-GAP = 1.0
-"""Seconds without a question after which what was seen before is no longer the same."""
-
 LATE = 0.3
 """Seconds by which a question may be late before we say that we were not let run."""
 
-RUNS = 50_000
-"""How much is kept for a controller that does not fetch it; the oldest goes first."""
-
-READ = 65536
-BACKLOG = 256
 STARTING = 10.0
-QUESTION = b"?\n"
 SOCKET = "watch.sock"
-
-ANSWERED, TIMED_OUT, WRONG = "answered", "timed out", "answered wrongly"
-NOT_PROBED, RESET = "not probed", "reset"
-OUTCOME_OF_ERRNO = {
-    errno.ECONNREFUSED: "refused",
-    errno.ECONNRESET: RESET,
-    errno.ECONNABORTED: RESET,
-    errno.EPIPE: RESET,
-    errno.ETIMEDOUT: TIMED_OUT,
-    errno.EHOSTUNREACH: "unreachable",
-    errno.ENETUNREACH: "unreachable",
-    errno.EHOSTDOWN: "unreachable",
-    errno.ENETDOWN: "unreachable",
-    errno.EACCES: "unreachable",  # a prohibit route
-    errno.EINVAL: "unreachable",  # a blackhole route
-    errno.EPERM: "unreachable",  # dropped by the sender's own OUTPUT chain
-}
-IN, OUT = select.EPOLLIN, select.EPOLLOUT
-GONE = select.EPOLLERR | select.EPOLLHUP
-
-
-def outcome_of(error: OSError) -> str:
-    """Say what an error means; what we could not even ask was not probed."""
-    return OUTCOME_OF_ERRNO.get(error.errno or 0, NOT_PROBED)
-
-
-def failure(sock: socket.socket) -> OSError:
-    """Give the error that ended a connection."""
-    number = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-    return OSError(number or errno.ECONNRESET, "")
-
-
-class Ask:
-    """One question, from when it was due until its outcome is known."""
-
-    __slots__ = ("abandon", "outcome", "path", "sent")
-
-    def __init__(self, path: Path, sent: float) -> None:
-        self.path = path
-        self.sent = sent
-        self.outcome = ""
-        self.abandon: Callable[[], None] | None = None
-
-
-class Log:
-    """What was seen and not fetched yet.
-
-    A run is [number of the path, outcome, first sent, last sent, count]: as many
-    questions in a row with the same outcome.
-    """
-
-    def __init__(self) -> None:
-        self.number = 0
-        self.kept: list[dict[str, Any]] = []
-        self._clear()
-
-    def _clear(self) -> None:
-        self.runs: deque[list[Any]] = deque(maxlen=RUNS)
-        self.broken: deque[list[Any]] = deque(maxlen=RUNS)
-        self.late: deque[list[float]] = deque(maxlen=RUNS)
-        self._last: dict[int, list[Any]] = {}
-
-    def note(self, number: int, outcome: str, sent: float) -> None:
-        """Add one outcome."""
-        last = self._last.get(number)
-        if last and last[1] == outcome and sent - last[3] <= GAP:
-            last[3] = sent
-            last[4] += 1
-            return
-        run = self._last[number] = [number, outcome, sent, sent, 1]
-        self.runs.append(run)
-
-    def fetch(self, after: int) -> list[dict[str, Any]]:
-        """Give every batch later than that number: what came before has arrived."""
-        self.kept = [batch for batch in self.kept if batch["number"] > after]
-        if self.runs or self.broken or self.late:
-            self.number += 1
-            parts = {"runs": self.runs, "broken": self.broken, "late": self.late}
-            lists = {name: list(part) for name, part in parts.items()}
-            self.kept.append({"number": self.number, **lists})
-            self._clear()
-        return self.kept
-
-
-class Path(ABC):
-    """What is asked again and again. Outcomes are noted in the order of asking."""
-
-    def __init__(self, loop: Loop, number: int, wanted: dict[str, Any]) -> None:
-        self.loop = loop
-        self.number = number
-        self.wanted = wanted
-        self.where = (wanted["address"], wanted["port"])
-        v6 = ":" in wanted["address"]
-        self.family = socket.AF_INET6 if v6 else socket.AF_INET
-        self.who = wanted["who"].encode()
-        self.ended = False
-        self._asked: deque[Ask] = deque()
-
-    def ask(self, now: float) -> Ask:
-        """Send one question."""
-        ask = Ask(self, now)
-        self._asked.append(ask)
-        try:
-            self.send(ask)
-        except OSError as error:
-            self.settle(ask, outcome_of(error))
-        return ask
-
-    @abstractmethod
-    def send(self, ask: Ask) -> None:
-        """Send it, each kind of path in its way. Raises OSError."""
-
-    def settle(self, ask: Ask, outcome: str) -> None:
-        """Take the outcome of a question, the first one that comes."""
-        if ask.outcome:
-            return
-        ask.outcome = outcome
-        if ask.abandon:
-            ask.abandon()
-        while self._asked and self._asked[0].outcome:
-            first = self._asked.popleft()
-            if not self.ended:
-                self.loop.log.note(self.number, first.outcome, first.sent)
-
-    def end(self) -> None:
-        """Ask no more."""
-        self.ended = True
-        for ask in list(self._asked):
-            self.settle(ask, NOT_PROBED)
-
-    def outcome(self, line: bytes) -> str:
-        """Say whether the one who answered is the one who was asked."""
-        return ANSWERED if line.startswith(self.who) else WRONG
-
-
-class Fresh(Path):
-    """A new connection for every question."""
-
-    def send(self, ask: Ask) -> None:
-        sock = socket.socket(self.family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
-        # Closed by a reset: five times a second, nothing stays in TIME_WAIT or, on
-        # the Nodes, for minutes in the table of connections.
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        self.exchange(ask, sock, QUESTION, self.outcome)
-
-    def exchange(
-        self,
-        ask: Ask,
-        sock: socket.socket,
-        question: bytes,
-        judge: Callable[[bytes], str],
-    ) -> None:
-        """Connect a socket, send a question when that is possible, and read."""
-        loop, unsent = self.loop, [question]
-
-        def ready(events: int) -> None:
-            try:
-                if events & IN:
-                    data = sock.recv(READ)
-                    self.settle(ask, judge(data) if data else RESET)
-                elif events & GONE:
-                    self.settle(ask, outcome_of(failure(sock)))
-                elif unsent:
-                    sock.send(unsent.pop())
-            except BlockingIOError:
-                return
-            except OSError as error:
-                self.settle(ask, outcome_of(error))
-
-        def abandon() -> None:
-            loop.forget(sock.fileno())
-            sock.close()
-
-        ask.abandon = abandon
-        # Edge-triggered: one registration serves writing, and then reading.
-        loop.on(sock.fileno(), IN | OUT | select.EPOLLET, ready)
-        number = sock.connect_ex(self.where)
-        if number not in (0, errno.EINPROGRESS):
-            raise OSError(number, "")
-
-
-class Dns(Fresh):
-    """A DNS question by UDP, each from a port of its own, as resolvers do it."""
-
-    def __init__(self, loop: Loop, number: int, wanted: dict[str, Any]) -> None:
-        super().__init__(loop, number, wanted)
-        labels = wanted["name"].rstrip(".").split(".")
-        name = b"".join(bytes([len(one)]) + one.encode() for one in labels) + b"\0"
-        kind = 28 if wanted["type"] == "AAAA" else 1
-        self._asks = struct.pack("!5H", 0x0100, 1, 0, 0, 0) + name
-        self._asks += struct.pack("!2H", kind, 1)
-
-    def send(self, ask: Ask) -> None:
-        sock = socket.socket(self.family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
-        number = os.urandom(2)
-
-        def judge(data: bytes) -> str:
-            # An answer, to this question, without an error, and with a record.
-            flags = data[2:4]
-            good = len(flags) > 1 and flags[0] & 0x80 and not flags[1] & 0x0F
-            good = good and data[:2] == number and data[6:8] > b"\0\0"
-            return ANSWERED if good else WRONG
-
-        self.exchange(ask, sock, number + self._asks, judge)
-
-
-class Kept(Path):
-    """One connection for all questions, for as long as it lasts."""
-
-    def __init__(self, loop: Loop, number: int, wanted: dict[str, Any]) -> None:
-        super().__init__(loop, number, wanted)
-        self._sock: socket.socket | None = None
-        self._up = False  # connected
-        self._held = False  # it carried an answer
-        self._open: deque[Ask] = deque()
-        self._buffer = b""
-
-    def send(self, ask: Ask) -> None:
-        self._give_up_waiting(ask.sent)
-        self._open.append(ask)
-        if self._sock is None:
-            self._connect()
-        elif self._up:
-            self._write(1)
-
-    def end(self) -> None:
-        self._close()
-        super().end()
-
-    def _connect(self) -> None:
-        sock = socket.socket(self.family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._sock = sock
-        self.loop.on(sock.fileno(), IN | OUT | select.EPOLLET, self._ready)
-        number = sock.connect_ex(self.where)
-        if number not in (0, errno.EINPROGRESS):
-            self._break(OSError(number, ""))
-
-    def _write(self, questions: int) -> None:
-        try:
-            if self._sock is not None:
-                self._sock.send(QUESTION * questions)
-        except BlockingIOError:
-            return  # nothing gets away: that is what the time-out will say
-        except OSError as error:
-            self._break(error)
-
-    def _ready(self, events: int) -> None:
-        sock = self._sock
-        if sock is None:
-            return
-        if events & GONE:
-            self._break(failure(sock))
-            return
-        if not self._up:
-            self._up = True
-            self._write(len(self._open))
-        if events & IN:
-            self._read(sock)
-
-    def _read(self, sock: socket.socket) -> None:
-        try:
-            self._take(sock.recv(READ))
-        except BlockingIOError:
-            return
-        except OSError as error:
-            self._break(error)
-
-    def _take(self, data: bytes) -> None:
-        if not data:
-            raise ConnectionResetError(errno.ECONNRESET, "closed")
-        *lines, self._buffer = (self._buffer + data).split(b"\n")
-        for line in lines:
-            if self._open:
-                self._held = True
-                self.settle(self._open.popleft(), self.outcome(line))
-
-    def _give_up_waiting(self, now: float) -> None:
-        """Begin anew once nothing can be expected of the connection any more."""
-        waited = now - self._open[0].sent if self._open else 0.0
-        if waited > (PATIENCE if self._held else TIMEOUT):
-            self._break(OSError(errno.ETIMEDOUT, ""))
-
-    def _break(self, error: OSError) -> None:
-        outcome = outcome_of(error)
-        if self._held:
-            self.loop.log.broken.append([self.number, self.loop.now(), outcome])
-        waiting = list(self._open)
-        self._close()
-        for ask in waiting:
-            self.settle(ask, outcome)
-
-    def _close(self) -> None:
-        if self._sock is not None:
-            self.loop.forget(self._sock.fileno())
-            self._sock.close()
-        self._sock, self._up, self._held, self._buffer = None, False, False, b""
-        self._open.clear()
-
-
-HOW: dict[str, Callable[[Loop, int, dict[str, Any]], Path]] = {
-    "new": Fresh,
-    "kept": Kept,
-    "dns": Dns,
-}
 
 
 class Loop:
@@ -368,32 +48,13 @@ class Loop:
 
     def __init__(self, name: str) -> None:
         self.name = name
+        self.events = Events()
         self.log = Log()
         self.incarnation = os.urandom(8).hex()
         self.paths: dict[int, Path] = {}
-        self._poll = select.epoll()
-        self._handlers: dict[int, Handler] = {}
         self._due: list[tuple[float, int, Path]] = []
         self._waiting: deque[Ask] = deque()
         self._hang_up: Callable[[], None] = lambda: None
-
-    @staticmethod
-    def now() -> float:
-        return round(time.monotonic(), 3)
-
-    def on(self, fd: int, events: int, handler: Handler) -> None:
-        """Call a handler for these events of a descriptor."""
-        self._handlers[fd] = handler
-        self._poll.register(fd, events)
-
-    def wait_for(self, fd: int, events: int) -> None:
-        """Wait for other events of a descriptor."""
-        self._poll.modify(fd, events)
-
-    def forget(self, fd: int) -> None:
-        """Call nobody for a descriptor any more; before it is closed."""
-        if self._handlers.pop(fd, None):
-            self._poll.unregister(fd)
 
     def watch(self, wanted: dict[int, dict[str, Any]]) -> None:
         """Ask along these paths from now on, and along no others."""
@@ -401,12 +62,13 @@ class Loop:
             if wanted.get(number) != path.wanted:
                 self.paths.pop(number).end()
         new = [number for number in wanted if number not in self.paths]
-        now = self.now()
+        at = now()
         for place, number in enumerate(new):
-            path = HOW[wanted[number]["how"]](self, number, wanted[number])
+            make = HOW[wanted[number]["how"]]
+            path = make(self.events, self.log, number, wanted[number])
             self.paths[number] = path
             # Spread over the time between two questions.
-            due = round(now + EVERY * place / len(new), 3)
+            due = round(at + EVERY * place / len(new), 3)
             heapq.heappush(self._due, (due, number, path))
 
     def run(self) -> None:
@@ -415,50 +77,31 @@ class Loop:
             ends = [self._due[0][0]] if self._due else []
             ends += [self._waiting[0].sent + TIMEOUT] if self._waiting else []
             left = max(0.0, min(ends) - time.monotonic()) if ends else None
-            for fd, events in self._poll.poll(left):
-                handler = self._handlers.get(fd)
-                if handler:
-                    handler(events)
+            self.events.handle(left)
             # Only now: an answer that is there was in time, however late we are.
-            now = self.now()
-            self._expire(now)
-            self._ask(now)
+            at = now()
+            self._expire(at)
+            self._ask(at)
 
-    def _expire(self, now: float) -> None:
+    def _expire(self, at: float) -> None:
         waiting = self._waiting
-        while waiting and (waiting[0].outcome or waiting[0].sent + TIMEOUT <= now):
+        while waiting and (waiting[0].outcome or waiting[0].sent + TIMEOUT <= at):
             ask = waiting.popleft()
             ask.path.settle(ask, TIMED_OUT)
 
-    def _ask(self, now: float) -> None:
-        if self._due and now - self._due[0][0] > LATE:
-            self.log.late.append([self._due[0][0], now])
-        while self._due and self._due[0][0] <= now:
+    def _ask(self, at: float) -> None:
+        if self._due and at - self._due[0][0] > LATE:
+            self.log.late.append([self._due[0][0], at])
+        while self._due and self._due[0][0] <= at:
             due, number, path = heapq.heappop(self._due)
             if path.ended:
                 continue
-            self._waiting.append(path.ask(now))
+            self._waiting.append(path.ask(at))
             # What was missed is not made up for: it was not asked.
-            due = round(due + EVERY * (1 + (now - due) // EVERY), 3)
+            due = round(due + EVERY * (1 + (at - due) // EVERY), 3)
             heapq.heappush(self._due, (due, number, path))
 
     # ---------------------------------------------------------------------- answering
-
-    def listen(self, listener: socket.socket, greet: Callable[[Any], None]) -> None:
-        """Greet everyone who connects."""
-        listener.setblocking(False)
-        listener.listen(BACKLOG)
-
-        def ready(_: int) -> None:
-            while True:
-                try:
-                    client, _address = listener.accept()
-                except OSError:
-                    return  # all are greeted, or there is no room for another
-                client.setblocking(False)
-                greet(client)
-
-        self.on(listener.fileno(), IN, ready)
 
     def answer(self, client: socket.socket) -> None:
         """Say our name to a client, once for each line."""
@@ -466,7 +109,7 @@ class Loop:
 
         def ready(_: int) -> None:
             try:
-                data = client.recv(READ)
+                data = client.recv(LINE)
                 if data:
                     client.send(name * data.count(b"\n"))
                     return
@@ -474,10 +117,10 @@ class Loop:
                 return
             except OSError:
                 pass
-            self.forget(client.fileno())
+            self.events.forget(client.fileno())
             client.close()
 
-        self.on(client.fileno(), IN, ready)
+        self.events.on(client.fileno(), IN, ready)
 
     # ------------------------------------------------------------------ the controller
 
@@ -490,7 +133,7 @@ class Loop:
         self._hang_up()
 
         def hang_up() -> None:
-            self.forget(client.fileno())
+            self.events.forget(client.fileno())
             client.close()
             self._hang_up = lambda: None
 
@@ -502,12 +145,12 @@ class Loop:
             except BlockingIOError:
                 sent = 0
             del outgoing[:sent]
-            self.wait_for(client.fileno(), IN | OUT if outgoing else IN)
+            self.events.wait_for(client.fileno(), IN | OUT if outgoing else IN)
 
         def ready(events: int) -> None:
             try:
                 if events & IN:
-                    data = client.recv(READ)
+                    data = client.recv(LINE)
                     if not data:
                         raise ConnectionResetError
                     for line in incoming.add(data):
@@ -518,7 +161,7 @@ class Loop:
             except OSError:
                 hang_up()
 
-        self.on(client.fileno(), IN, ready)
+        self.events.on(client.fileno(), IN, ready)
         outgoing.extend(self.hello())
         flush()
 
@@ -527,13 +170,13 @@ class Loop:
         incoming = Lines()
 
         def ready(_: int) -> None:
-            data = os.read(0, READ)
+            data = os.read(0, LINE)
             if not data:
                 os._exit(0)
             for line in incoming.add(data):
                 write(1, self.obey(line))
 
-        self.on(0, IN, ready)
+        self.events.on(0, IN, ready)
         write(1, self.hello())
 
     def hello(self) -> bytes:
@@ -592,40 +235,27 @@ def write(fd: int, data: bytes) -> None:
             os._exit(0)
 
 
-def serve(options: dict[str, str]) -> int:
+def serve(options: Options) -> int:
     """Be the container's first process, until SIGTERM."""
-    # It gets no default action for SIGTERM, and inherits orphans: ignoring SIGCHLD
-    # has the kernel reap them.
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: os._exit(0))
-    loop = Loop(options["name"])
-    for family in (socket.AF_INET, socket.AF_INET6):
-        try:
-            listener = socket.socket(family, socket.SOCK_STREAM)
-            if family == socket.AF_INET6:
-                listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listener.bind(("", int(options.get("port", "8080"))))
-        except OSError as error:
-            if error.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
-                raise
-            continue
-        loop.listen(listener, loop.answer)
-    path = os.path.join(options["state"], SOCKET)
-    if os.path.exists(path):  # noqa: PTH110 - left by a container that was restarted
+    become_first()
+    loop = Loop(options.text("name"))
+    port = int(options.text("port", "8080"))
+    for listener in bind_families("tcp", ("0.0.0.0", "::"), port):  # noqa: S104
+        loop.events.listen(listener, loop.answer)
+    path = os.path.join(options.text("state"), SOCKET)
+    if os.path.exists(path):  # left by a container that was restarted
         os.unlink(path)
     controllers = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     controllers.bind(path)
-    loop.listen(controllers, loop.converse)
+    loop.events.listen(controllers, loop.converse)
     print(f"k8snet watcher serving {loop.name}", flush=True)
     loop.run()
     return 0
 
 
-def control(options: dict[str, str]) -> int:
+def control(options: Options) -> int:
     """Pass on what a controller and the first process say to each other."""
-    path = os.path.join(options["state"], SOCKET)
+    path = os.path.join(options.text("state"), SOCKET)
     end = time.monotonic() + STARTING
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     while True:
@@ -641,15 +271,15 @@ def control(options: dict[str, str]) -> int:
         poll.register(fd, select.POLLIN)
     while True:
         for fd, _ in poll.poll():
-            data = os.read(fd, READ)
+            data = os.read(fd, LINE)
             if not data:
                 return 0
             write(1 if fd else sock.fileno(), data)
 
 
-def alone(options: dict[str, str]) -> int:
+def alone(options: Options) -> int:
     """Ask, without answering, for as long as stdin stays open."""
-    loop = Loop(options["name"])
+    loop = Loop(options.text("name"))
     loop.alone()
     loop.run()
     return 0
@@ -661,8 +291,7 @@ def main(arguments: list[str]) -> int:
     command, *rest = arguments or [""]
     if command not in commands:
         raise SystemExit(__doc__)
-    names = (name[2:] for name in rest[::2])
-    return commands[command](dict(zip(names, rest[1::2])))  # noqa: B905 - since 3.10
+    return commands[command](Options(rest))
 
 
 if __name__ == "__main__":

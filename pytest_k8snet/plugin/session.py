@@ -213,7 +213,7 @@ class Run:
             run=self.id,
             prefix=self.settings["namespace-prefix"],
             image=self.settings["image"] or local or DEFAULT_IMAGE,
-            agent=manifests.AGENT_FILE.read_text(encoding="utf-8"),
+            agent=manifests.agent_sources(),
             expires=int(time.time()) + LIFETIME,
             tolerations=self.settings["tolerations"],
             host_port=20000 + int(self.id, 16) % 9000,

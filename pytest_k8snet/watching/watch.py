@@ -169,7 +169,7 @@ class Watch:
         apply.create_all(self._api, [("", space)])
         base = [
             manifests.service_account(self._spec),
-            watch_objects.config_map(self._spec),
+            manifests.agent_config_map(self._spec),
             watch_objects.service(self._spec),
         ]
         inside = [(self.namespace, item) for item in base]
