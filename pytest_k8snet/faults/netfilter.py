@@ -164,8 +164,13 @@ def packets_lost(node: str) -> Inject:
 
 
 def node_ports_closed(node: str) -> Inject:
-    """Drop what arrives at a Node for node ports, before it is led anywhere."""
-    rules = 'iifname "eth0" meta l4proto { tcp, udp } th dport 30000-32767 drop'
+    """Drop what arrives for a Node's own node ports, before it is led anywhere.
+
+    Not what is for its Pods: where two of their connections would look alike, address
+    translation gives one of them any port, and answers come back to that.
+    """
+    ports = "meta l4proto { tcp, udp } th dport 30000-32767"
+    rules = f'iifname "eth0" fib daddr type local {ports} drop'
     return on_node(node, "node-ports", EARLY, rules)
 
 
