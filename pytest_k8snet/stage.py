@@ -38,6 +38,10 @@ if TYPE_CHECKING:
     from pytest_k8snet.model import Change, Kind, Policy, Service
     from pytest_k8snet.plan import Plan
 
+AFTER_OTHERS = 6.0
+"""Seconds for a stream to begin to a Node where none has, while those elsewhere have:
+longer than a lost packet of the connection to its kubelet is repeated twice."""
+
 ONCE_MORE = 3.0
 """Seconds for a stream to a Node to which another one did not open in time."""
 
@@ -102,7 +106,7 @@ class Stage:
         self._stopped = threading.Event()
         # Nodes to which a control stream did not open in time.
         self._deaf: set[str] = set()
-        # Nodes on which a Pod of ours did not start.
+        # Nodes on which a Pod of ours did not start, or did not become ready.
         self._fruitless: set[str] = set()
         # A container that only answers needs no control stream.
         asks = (a for c in plan.checks for a in asks_of(c.check.rule))
@@ -193,12 +197,10 @@ class Stage:
             opening = []
             for pod, key, problem in settling:
                 role, node = places[key]
-                actor = str(Actor(role, node))
-                if pod is None:
-                    self._fruitless.add(node)
-                    self.problems[actor] = self._note_failure(key, node) or problem
-                elif problem:
-                    self.unready[actor] = problem
+                if problem:
+                    self._note_problem(
+                        Actor(role, node), key, problem, runs=pod is not None
+                    )
                 if pod is not None:
                     opening.append(pool.submit(self._adopt, role, node, pod))
                 if self._stopped.is_set():
@@ -208,15 +210,21 @@ class Stage:
         if self._stopped.is_set():
             raise ClusterError("the run was stopped")
 
-    def _note_failure(self, key: tuple[str, str], node: str) -> str:
-        """Note that a Pod got no network, if it did not, and say why."""
+    def _note_problem(
+        self, actor: Actor, key: tuple[str, str], problem: str, *, runs: bool
+    ) -> None:
+        """Note why a Pod is not ready, and that it got no network, if it did not."""
+        self._fruitless.add(actor.node)
+        if runs:
+            self.unready[str(actor)] = problem
+            return
         why = ""
         with suppress(ClusterError):  # without permission nothing more is known
             why = apply.sandbox_failure(self._api, *key)
+        self.problems[str(actor)] = why or problem
         if why:
-            entry = node, f"{key[1]}: {why}"
+            entry = actor.node, f"{key[1]}: {why}"
             self._replace(without_address=(*self.scene.without_address, entry))
-        return why
 
     def _node(self, rank: int) -> str:
         return self._plan.facts.nodes[rank].name
@@ -225,13 +233,22 @@ class Stage:
         """Open the agents of a Pod that runs, and put it on the scene."""
         name, namespace = pod["metadata"]["name"], pod["metadata"]["namespace"]
         ports: dict[str, int] = {}
+        listening: Mapping[str, int]
+        silent: NoStream | None = None
         for container in containers(pod):
             actor = Actor(role, node, container)
-            try:
-                listening = self._open(actor, namespace, name)
-            except ClusterError as error:
-                self.problems[str(actor)] = str(error)
-                continue
+            if (role, container) not in self._asking:
+                rank = self.scene.rank(node)
+                listening = manifests.ports_of(role, rank, container)
+            else:
+                try:
+                    if silent:  # the same kubelet, and the same Pod
+                        raise silent
+                    listening = self._open(actor, namespace, name)
+                except ClusterError as error:
+                    silent = error if isinstance(error, NoStream) else None
+                    self.problems[str(actor)] = str(error)
+                    continue
             ports |= {named(container, port): n for port, n in listening.items()}
         state = PodState(
             role=role,
@@ -251,28 +268,35 @@ class Stage:
 
     def _open(self, actor: Actor, namespace: str, pod: str) -> Mapping[str, int]:
         """Open a container's control stream, and give the ports it listens on."""
-        if (actor.role, actor.container) not in self._asking:
-            rank = self.scene.rank(actor.node)
-            return manifests.ports_of(actor.role, rank, actor.container)
         if self._stopped.is_set():
             raise ClusterError("the run was stopped")
         arguments = ["--name", str(actor), "--container", actor.container]
         seconds = self._waits.connect
-        if actor.node in self._deaf:
-            seconds = min(seconds, ONCE_MORE)
-        try:
-            channel = self.channels[actor] = exec_channel(
-                self._api,
-                namespace,
-                pod,
-                actor.container,
-                [*manifests.CONTROL, *arguments],
-                timeout=seconds,
-            )
-        except NoStream:
-            self._deaf.add(actor.node)
-            raise
-        return channel.ports
+        waits = (AFTER_OTHERS, max(ONCE_MORE, seconds - AFTER_OTHERS))
+        for begin in (ONCE_MORE,) if actor.node in self._deaf else waits:
+            try:
+                channel = self.channels[actor] = exec_channel(
+                    self._api,
+                    namespace,
+                    pod,
+                    actor.container,
+                    [*manifests.CONTROL, *arguments],
+                    begin=begin,
+                    timeout=seconds,
+                )
+            except NoStream as error:
+                why = error
+                if self._hears_others(actor.node):
+                    break
+            else:
+                return channel.ports
+        self._deaf.add(actor.node)
+        raise why
+
+    def _hears_others(self, node: str) -> bool:
+        """Whether streams have opened to other Nodes, and none to this one."""
+        heard = {actor.node for actor in list(self.channels)}
+        return node not in heard and bool(heard - {""})
 
     def open_outside(self, prefix: Sequence[str]) -> None:
         """Start the agent outside; PREFIX is what runs a command there."""
