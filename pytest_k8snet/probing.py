@@ -50,6 +50,10 @@ STALE = 6.0
 """Seconds for which a name server may repeat what it said too early: by default CoreDNS
 keeps its answers for 5 s."""
 
+STREAM = 10.0
+"""Seconds for a kubelet to run a command or to forward a port, which takes it a
+fraction of one; a lost packet of the connection to it is repeated after 1, 3 and 7."""
+
 ECHO = ["python3", "-c", "import sys; print('k8snet'); sys.exit(3)"]
 
 
@@ -363,7 +367,7 @@ def _server_there(probe: Probe, scene: Scene) -> tuple[str, str]:
 
 def _exec(api: Api, probe: Probe, scene: Scene) -> list[str]:
     namespace, name = _server_there(probe, scene)
-    ran = api.exec(namespace, name, "main", ECHO, timeout=15)
+    ran = api.exec(namespace, name, "main", ECHO, timeout=STREAM)
     return [ran.stdout.decode(errors="replace").strip(), f"exit {ran.exit_code}"]
 
 
@@ -377,7 +381,9 @@ def _logs(api: Api, probe: Probe, scene: Scene) -> list[str]:
 def _port_forward(api: Api, probe: Probe, scene: Scene) -> list[str]:
     namespace, name = _server_there(probe, scene)
     pod = scene.pods[Role.SERVER, probe.source.node]
-    said = api.port_forward(namespace, name, pod.ports["main/tcp"], b"{}\n", timeout=15)
+    said = api.port_forward(
+        namespace, name, pod.ports["main/tcp"], b"{}\n", timeout=STREAM
+    )
     return ["served" if b'"who"' in said else f"answered {said[:80]!r}"]
 
 

@@ -43,7 +43,8 @@ AFTER_OTHERS = 6.0
 longer than a lost packet of the connection to its kubelet is repeated twice."""
 
 ONCE_MORE = 3.0
-"""Seconds for a stream to a Node to which another one did not open in time."""
+"""Seconds for a stream to a Node to which another one did not open in time; when that
+does not, either, no further one is tried there."""
 
 GRACE = 30
 """Seconds a terminating Pod has: far more than it is watched for."""
@@ -104,8 +105,10 @@ class Stage:
         self._lock = threading.Lock()
         self._late: dict[Role, Future[None]] = {}
         self._stopped = threading.Event()
-        # Nodes to which a control stream did not open in time.
+        # Nodes to which a control stream did not open in time, and why those not that
+        # were tried once more.
         self._deaf: set[str] = set()
+        self._mute: dict[str, NoStream] = {}
         # Nodes on which a Pod of ours did not start, or did not become ready.
         self._fruitless: set[str] = set()
         # A container that only answers needs no control stream.
@@ -234,7 +237,7 @@ class Stage:
         name, namespace = pod["metadata"]["name"], pod["metadata"]["namespace"]
         ports: dict[str, int] = {}
         listening: Mapping[str, int]
-        silent: NoStream | None = None
+        silent = self._mute.get(node)
         for container in containers(pod):
             actor = Actor(role, node, container)
             if (role, container) not in self._asking:
@@ -242,7 +245,7 @@ class Stage:
                 listening = manifests.ports_of(role, rank, container)
             else:
                 try:
-                    if silent:  # the same kubelet, and the same Pod
+                    if silent:  # it is the same kubelet
                         raise silent
                     listening = self._open(actor, namespace, name)
                 except ClusterError as error:
@@ -272,8 +275,9 @@ class Stage:
             raise ClusterError("the run was stopped")
         arguments = ["--name", str(actor), "--container", actor.container]
         seconds = self._waits.connect
-        waits = (AFTER_OTHERS, max(ONCE_MORE, seconds - AFTER_OTHERS))
-        for begin in (ONCE_MORE,) if actor.node in self._deaf else waits:
+        waits = [AFTER_OTHERS, max(ONCE_MORE, seconds - AFTER_OTHERS)]
+        again = actor.node in self._deaf
+        for begin in [ONCE_MORE] if again else waits:
             try:
                 channel = self.channels[actor] = exec_channel(
                     self._api,
@@ -291,6 +295,8 @@ class Stage:
             else:
                 return channel.ports
         self._deaf.add(actor.node)
+        if again:
+            self._mute[actor.node] = why
         raise why
 
     def _hears_others(self, node: str) -> bool:
