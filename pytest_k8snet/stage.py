@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_k8snet import access, manifests, policies, publishing, service_manifests
 from pytest_k8snet.cluster import apply
-from pytest_k8snet.cluster.channel import Channel, child_channel, exec_channel
+from pytest_k8snet.cluster.channel import child_channel
 from pytest_k8snet.cluster.discover import dns_replicas, family_of, pod_addresses
-from pytest_k8snet.cluster.errors import ClusterError, Conflict, NoStream
+from pytest_k8snet.cluster.errors import ClusterError, Conflict
+from pytest_k8snet.cluster.openings import Openings
 from pytest_k8snet.entries import service_state
 from pytest_k8snet.model import (
     BUDGETS,
@@ -37,14 +38,6 @@ if TYPE_CHECKING:
     from pytest_k8snet.manifests import LabSpec
     from pytest_k8snet.model import Change, Kind, Policy, Service
     from pytest_k8snet.plan import Plan
-
-AFTER_OTHERS = 6.0
-"""Seconds for a stream to begin to a Node where none has, while those elsewhere have:
-longer than a lost packet of the connection to its kubelet is repeated twice."""
-
-ONCE_MORE = 3.0
-"""Seconds for a stream to a Node to which another one did not open in time; when that
-does not, either, no further one is tried there."""
 
 GRACE = 30
 """Seconds a terminating Pod has: far more than it is watched for."""
@@ -95,20 +88,17 @@ class Stage:
             namespaces={key: spec.namespace(key) for key in manifests.NAMESPACES},
             host_port=spec.host_port,
         )
-        self.channels: dict[Actor, Channel] = {}
         self.problems: dict[str, str] = {}
         self.unready: dict[str, str] = {}
         self._api = api
         self._plan = plan
         self._spec = spec
         self._waits = waits
+        self._openings = Openings(api, waits.connect)
+        self.channels = self._openings.channels
         self._lock = threading.Lock()
         self._late: dict[Role, Future[None]] = {}
         self._stopped = threading.Event()
-        # Nodes to which a control stream did not open in time, and why those not that
-        # were tried once more.
-        self._deaf: set[str] = set()
-        self._mute: dict[str, NoStream] = {}
         # Nodes on which a Pod of ours did not start, or did not become ready.
         self._fruitless: set[str] = set()
         # A container that only answers needs no control stream.
@@ -236,22 +226,13 @@ class Stage:
         """Open the agents of a Pod that runs, and put it on the scene."""
         name, namespace = pod["metadata"]["name"], pod["metadata"]["namespace"]
         ports: dict[str, int] = {}
-        listening: Mapping[str, int]
-        silent = self._mute.get(node)
         for container in containers(pod):
             actor = Actor(role, node, container)
-            if (role, container) not in self._asking:
-                rank = self.scene.rank(node)
-                listening = manifests.ports_of(role, rank, container)
-            else:
-                try:
-                    if silent:  # it is the same kubelet
-                        raise silent
-                    listening = self._open(actor, namespace, name)
-                except ClusterError as error:
-                    silent = error if isinstance(error, NoStream) else None
-                    self.problems[str(actor)] = str(error)
-                    continue
+            try:
+                listening = self._open(actor, namespace, name)
+            except ClusterError as error:
+                self.problems[str(actor)] = str(error)
+                continue
             ports |= {named(container, port): n for port, n in listening.items()}
         state = PodState(
             role=role,
@@ -271,38 +252,12 @@ class Stage:
 
     def _open(self, actor: Actor, namespace: str, pod: str) -> Mapping[str, int]:
         """Open a container's control stream, and give the ports it listens on."""
+        if (actor.role, actor.container) not in self._asking:
+            rank = self.scene.rank(actor.node)
+            return manifests.ports_of(actor.role, rank, actor.container)
         if self._stopped.is_set():
             raise ClusterError("the run was stopped")
-        arguments = ["--name", str(actor), "--container", actor.container]
-        seconds = self._waits.connect
-        waits = [AFTER_OTHERS, max(ONCE_MORE, seconds - AFTER_OTHERS)]
-        again = actor.node in self._deaf
-        for begin in [ONCE_MORE] if again else waits:
-            try:
-                channel = self.channels[actor] = exec_channel(
-                    self._api,
-                    namespace,
-                    pod,
-                    actor.container,
-                    [*manifests.CONTROL, *arguments],
-                    begin=begin,
-                    timeout=seconds,
-                )
-            except NoStream as error:
-                why = error
-                if self._hears_others(actor.node):
-                    break
-            else:
-                return channel.ports
-        self._deaf.add(actor.node)
-        if again:
-            self._mute[actor.node] = why
-        raise why
-
-    def _hears_others(self, node: str) -> bool:
-        """Whether streams have opened to other Nodes, and none to this one."""
-        heard = {actor.node for actor in list(self.channels)}
-        return node not in heard and bool(heard - {""})
+        return self._openings.open(actor, namespace, pod).ports
 
     def open_outside(self, prefix: Sequence[str]) -> None:
         """Start the agent outside; PREFIX is what runs a command there."""
