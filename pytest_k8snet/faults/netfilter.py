@@ -21,6 +21,8 @@ FAMILY = {False: "ip", True: "ip6"}
 
 # Before conntrack: also what was let through before the fault is dropped.
 EARLY = "type filter hook prerouting priority raw; policy accept;"
+# After conntrack, and before what is dialled is translated, which is at -100.
+UNLED = "type filter hook prerouting priority mangle; policy accept;"
 # Before conntrack puts fragments together, which is at -400.
 EARLIEST = "type filter hook prerouting priority -450; policy accept;"
 ARRIVING = "type filter hook input priority filter; policy accept;"
@@ -164,14 +166,13 @@ def packets_lost(node: str) -> Inject:
 
 
 def node_ports_closed(node: str) -> Inject:
-    """Drop what arrives for a Node's own node ports, before it is led anywhere.
+    """Drop what would begin at a Node's node ports, before it is led anywhere.
 
-    Not what is for its Pods: where two of their connections would look alike, address
-    translation gives one of them any port, and answers come back to that.
+    Answers come back to such ports, too: what is masqueraded may be given any.
     """
     ports = "meta l4proto { tcp, udp } th dport 30000-32767"
-    rules = f'iifname "eth0" fib daddr type local {ports} drop'
-    return on_node(node, "node-ports", EARLY, rules)
+    rules = f'iifname "eth0" ct state new {ports} drop'
+    return on_node(node, "node-ports", UNLED, rules)
 
 
 def udp_clients_pinned(node: str) -> Inject:
