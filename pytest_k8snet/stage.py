@@ -99,8 +99,8 @@ class Stage:
         self._lock = threading.Lock()
         self._late: dict[Role, Future[None]] = {}
         self._stopped = threading.Event()
-        # Nodes on which a Pod of ours did not start, or did not become ready.
-        self._fruitless: set[str] = set()
+        # Pods of ours that did not start, or did not become ready, by name.
+        self._given_up: dict[str, Actor] = {}
         # A container that only answers needs no control stream.
         asks = (a for c in plan.checks for a in asks_of(c.check.rule))
         self._asking = {(a.source, a.container) for a in asks}
@@ -177,6 +177,7 @@ class Stage:
                 return apply.is_running(pod)
             return apply.is_ready(pod)
 
+        fruitless = {actor.node for actor in self._given_up.values()}
         settling = apply.pods_as_they_settle(
             self._api,
             self._spec.run,
@@ -184,7 +185,7 @@ class Stage:
             counts_as_ready,
             self._waits.ready,
             self._stopped.is_set,
-            [key for key, (_, node) in places.items() if node in self._fruitless],
+            [key for key, (_, node) in places.items() if node in fruitless],
         )
         with ThreadPoolExecutor(apply.WORKERS) as pool:
             opening = []
@@ -207,7 +208,7 @@ class Stage:
         self, actor: Actor, key: tuple[str, str], problem: str, *, runs: bool
     ) -> None:
         """Note why a Pod is not ready, and that it got no network, if it did not."""
-        self._fruitless.add(actor.node)
+        self._given_up[key[1]] = actor
         if runs:
             self.unready[str(actor)] = problem
             return
@@ -218,6 +219,30 @@ class Stage:
         if why:
             entry = actor.node, f"{key[1]}: {why}"
             self._replace(without_address=(*self.scene.without_address, entry))
+
+    def look_again(self) -> None:
+        """See which of the Pods that were given up have come to be meanwhile.
+
+        They are judged by that, though nobody waits for them any more. Raises
+        ClusterError.
+        """
+        if not self._given_up:
+            return
+        selector = f"{manifests.RUN}={self._spec.run}"
+        pods = self._api.list(f"{apply.CORE}/pods", labelSelector=selector)
+        late = {name_of(p): p for p in pods if name_of(p) in self._given_up}
+        ready = {name for name, pod in late.items() if apply.is_ready(pod)}
+        for name in ready:
+            self.unready.pop(str(self._given_up[name]), None)
+        addressed = {n for n, pod in late.items() if pod["status"].get("podIPs")}
+        lacking = (
+            (node, why)
+            for node, why in self.scene.without_address
+            if why.partition(":")[0] not in addressed
+        )
+        self._replace(
+            ready_pods=self.scene.ready_pods | ready, without_address=tuple(lacking)
+        )
 
     def _node(self, rank: int) -> str:
         return self._plan.facts.nodes[rank].name
