@@ -66,6 +66,10 @@ WAVES = 4
 HOLDS = frozenset({Word.PASS, Word.KNOWN_DEVIATION})
 TWICE = 2
 
+RATION = 2.0
+"""Seconds of quiet after which a kernel that sends each address one ICMP error a second
+has one for each transport again."""
+
 PATIENCE = 2.0
 """Seconds without any cell settling after which the rest is judged as it is."""
 
@@ -120,7 +124,11 @@ class Lab:
         self._spec = spec
         self._stage = Stage(api, plan, spec, waits)
         self._prober = Prober(
-            api, self._stage.channels, lambda: self._stage.scene, waits.scale
+            api,
+            self._stage.channels,
+            lambda: self._stage.scene,
+            waits.scale,
+            self._stage.problems,
         )
         self._outside = outside
         self._interfering = ""
@@ -301,7 +309,7 @@ class Lab:
                 others.append(
                     pool.submit(self._ask_once, [c for c in quick if c not in refused])
                 )
-                self._ask_once(refused)
+                unsure = self._ask_first(refused)
                 # A new Service refuses at first, and a Node refuses only so often
                 # each second: until here, others count on being refused.
                 others += self._watch_changes(
@@ -309,6 +317,9 @@ class Lab:
                 )
                 for one in as_completed(others):
                     one.result()
+                if unsure:
+                    self._stopped.wait(RATION)
+                    self._ask_once(unsure)
 
     def _second_wave(self, slow: Sequence[CheckPlan]) -> None:
         """Probe what needs the Pods that start slowly, while the rest goes on."""
@@ -371,6 +382,8 @@ class Lab:
             took, missing = self._prober.until_settled(wanted, PATIENCE)
             self._prober.note_cut_off(wanted, missing)
             self.timings.settle, self.timings.unsettled = took, missing
+            with suppress(ClusterError):  # then they count as they were
+                self._stage.look_again()
 
     def _asks_for(self, name: str) -> bool:
         return any(p.target.name == name for c in self.plan.checks for p in c.probes)
@@ -378,6 +391,21 @@ class Lab:
     def _say_settled(self) -> str:
         missing = len(self.timings.unsettled)
         return f"settled, {missing} cells never did" if missing else "settled"
+
+    def _ask_first(self, planned: Sequence[CheckPlan]) -> list[CheckPlan]:
+        """Ask for the first time, and give the checks that fail.
+
+        What else a Node refuses meanwhile may have used up its refusals.
+        """
+        seen = self._seen(p for plan in planned for p in asked(plan))
+        unsure = []
+        for plan in planned:
+            result = self._concluded(plan, seen)
+            if result.word is Word.FAIL:
+                unsure.append(plan)
+            else:
+                self._publish(result)
+        return unsure
 
     def _ask_once(self, planned: Sequence[CheckPlan]) -> None:
         """Send everything that is asked once, heavy transfers after the rest.

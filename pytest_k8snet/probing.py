@@ -50,6 +50,10 @@ STALE = 6.0
 """Seconds for which a name server may repeat what it said too early: by default CoreDNS
 keeps its answers for 5 s."""
 
+STREAM = 10.0
+"""Seconds for a kubelet to run a command or to forward a port, which takes it a
+fraction of one; a lost packet of the connection to it is repeated after 1, 3 and 7."""
+
 ECHO = ["python3", "-c", "import sys; print('k8snet'); sys.exit(3)"]
 
 
@@ -65,6 +69,7 @@ class Prober:
         channels: the agents' control streams, by actor; may grow.
         scene: gives the scene as it is now.
         scale: multiplies every time-out.
+        lost: who does not run and will not, by identity; may grow.
 
     """
 
@@ -74,11 +79,13 @@ class Prober:
         channels: Mapping[Actor, Channel],
         scene: Callable[[], Scene],
         scale: float = 1.0,
+        lost: Collection[str] = (),
     ) -> None:
         self._api = api
         self._channels = channels
         self._scene = scene
         self._scale = scale
+        self._lost = lost
         self._pool = ThreadPoolExecutor(API_WORKERS, thread_name_prefix="k8snet api")
         self.sent = 0
         self._cut_off: frozenset[Ends] = frozenset()
@@ -209,9 +216,10 @@ class Prober:
                 level, improved = len(pending), time.monotonic()
             if not last.keys() >= pending.keys():
                 continue
-            if all(self.is_cut_off(last[probe]) for probe in pending):
+            left = [last[probe] for probe in pending]
+            if all(self.is_cut_off(one) or self.is_lost(one) for one in left):
                 break
-            stale = any(_may_be_stale(last[probe]) for probe in pending)
+            stale = any(map(_may_be_stale, left))
             waited = max(patience, STALE) if stale else patience
             if time.monotonic() - improved > waited or self._closed.is_set():
                 break
@@ -276,12 +284,21 @@ class Prober:
         }
         return bool(ends) and ends <= self._cut_off
 
+    def is_lost(self, seen: Observation) -> bool:
+        """Whether an end of what was not probed does not run, and will not."""
+        source, target = seen.probe.source, seen.probe.target
+        ends = {str(source), str(replace(source, container="main"))}
+        if target.kind is Kind.POD:
+            ends.add(f"{target.name}@{target.node}")
+        return seen.outcome is Outcome.NOT_PROBED and not ends.isdisjoint(self._lost)
+
     def watch_change(
         self, step: Step, probes: Sequence[Probe], scale: float = 1.0
     ) -> list[Observation]:
         """Ask until every cell conforms or the step's budget is used up.
 
-        Cells across which no Pod is reached have no more than the time of one attempt.
+        Cells across which no Pod is reached have no more than the time of one attempt,
+        and those with an end that does not run have none.
 
         Returns the last observation of every cell, with the time since the change. Of
         one that does not conform, ``seconds`` is for how long it did not.
@@ -321,9 +338,11 @@ class Prober:
             for probe in [p for p in pending if p in last]:
                 # Those that conform may finish what they began, and those that could
                 # not be asked yet must be.
-                asked = last[probe].outcome is not Outcome.NOT_PROBED
-                hopeless = attempted and asked and self.is_cut_off(last[probe])
+                seen = last[probe]
+                asked = seen.outcome is not Outcome.NOT_PROBED
+                hopeless = attempted and asked and self.is_cut_off(seen)
                 given_up = (over and probe not in since) or hopeless
+                given_up |= self.is_lost(seen)
                 if (given_up and not spoilt.get(probe)) or self._closed.is_set():
                     del pending[probe]
         return [last[p] for p in probes]
@@ -348,7 +367,7 @@ def _server_there(probe: Probe, scene: Scene) -> tuple[str, str]:
 
 def _exec(api: Api, probe: Probe, scene: Scene) -> list[str]:
     namespace, name = _server_there(probe, scene)
-    ran = api.exec(namespace, name, "main", ECHO, timeout=15)
+    ran = api.exec(namespace, name, "main", ECHO, timeout=STREAM)
     return [ran.stdout.decode(errors="replace").strip(), f"exit {ran.exit_code}"]
 
 
@@ -362,7 +381,9 @@ def _logs(api: Api, probe: Probe, scene: Scene) -> list[str]:
 def _port_forward(api: Api, probe: Probe, scene: Scene) -> list[str]:
     namespace, name = _server_there(probe, scene)
     pod = scene.pods[Role.SERVER, probe.source.node]
-    said = api.port_forward(namespace, name, pod.ports["main/tcp"], b"{}\n", timeout=15)
+    said = api.port_forward(
+        namespace, name, pod.ports["main/tcp"], b"{}\n", timeout=STREAM
+    )
     return ["served" if b'"who"' in said else f"answered {said[:80]!r}"]
 
 

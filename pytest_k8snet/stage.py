@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_k8snet import access, manifests, policies, publishing, service_manifests
 from pytest_k8snet.cluster import apply
-from pytest_k8snet.cluster.channel import Channel, child_channel, exec_channel
+from pytest_k8snet.cluster.channel import child_channel
 from pytest_k8snet.cluster.discover import dns_replicas, family_of, pod_addresses
-from pytest_k8snet.cluster.errors import ClusterError, Conflict, NoStream
+from pytest_k8snet.cluster.errors import ClusterError, Conflict
+from pytest_k8snet.cluster.openings import Openings
 from pytest_k8snet.entries import service_state
 from pytest_k8snet.model import (
     BUDGETS,
@@ -37,9 +38,6 @@ if TYPE_CHECKING:
     from pytest_k8snet.manifests import LabSpec
     from pytest_k8snet.model import Change, Kind, Policy, Service
     from pytest_k8snet.plan import Plan
-
-ONCE_MORE = 3.0
-"""Seconds for a stream to a Node to which another one did not open in time."""
 
 GRACE = 30
 """Seconds a terminating Pod has: far more than it is watched for."""
@@ -90,20 +88,19 @@ class Stage:
             namespaces={key: spec.namespace(key) for key in manifests.NAMESPACES},
             host_port=spec.host_port,
         )
-        self.channels: dict[Actor, Channel] = {}
         self.problems: dict[str, str] = {}
         self.unready: dict[str, str] = {}
         self._api = api
         self._plan = plan
         self._spec = spec
         self._waits = waits
+        self._openings = Openings(api, waits.connect)
+        self.channels = self._openings.channels
         self._lock = threading.Lock()
         self._late: dict[Role, Future[None]] = {}
         self._stopped = threading.Event()
-        # Nodes to which a control stream did not open in time.
-        self._deaf: set[str] = set()
-        # Nodes on which a Pod of ours did not start.
-        self._fruitless: set[str] = set()
+        # Pods of ours that did not start, or did not become ready, by name.
+        self._given_up: dict[str, Actor] = {}
         # A container that only answers needs no control stream.
         asks = (a for c in plan.checks for a in asks_of(c.check.rule))
         self._asking = {(a.source, a.container) for a in asks}
@@ -180,6 +177,7 @@ class Stage:
                 return apply.is_running(pod)
             return apply.is_ready(pod)
 
+        fruitless = {actor.node for actor in self._given_up.values()}
         settling = apply.pods_as_they_settle(
             self._api,
             self._spec.run,
@@ -187,18 +185,16 @@ class Stage:
             counts_as_ready,
             self._waits.ready,
             self._stopped.is_set,
-            [key for key, (_, node) in places.items() if node in self._fruitless],
+            [key for key, (_, node) in places.items() if node in fruitless],
         )
         with ThreadPoolExecutor(apply.WORKERS) as pool:
             opening = []
             for pod, key, problem in settling:
                 role, node = places[key]
-                actor = str(Actor(role, node))
-                if pod is None:
-                    self._fruitless.add(node)
-                    self.problems[actor] = self._note_failure(key, node) or problem
-                elif problem:
-                    self.unready[actor] = problem
+                if problem:
+                    self._note_problem(
+                        Actor(role, node), key, problem, runs=pod is not None
+                    )
                 if pod is not None:
                     opening.append(pool.submit(self._adopt, role, node, pod))
                 if self._stopped.is_set():
@@ -208,15 +204,45 @@ class Stage:
         if self._stopped.is_set():
             raise ClusterError("the run was stopped")
 
-    def _note_failure(self, key: tuple[str, str], node: str) -> str:
-        """Note that a Pod got no network, if it did not, and say why."""
+    def _note_problem(
+        self, actor: Actor, key: tuple[str, str], problem: str, *, runs: bool
+    ) -> None:
+        """Note why a Pod is not ready, and that it got no network, if it did not."""
+        self._given_up[key[1]] = actor
+        if runs:
+            self.unready[str(actor)] = problem
+            return
         why = ""
         with suppress(ClusterError):  # without permission nothing more is known
             why = apply.sandbox_failure(self._api, *key)
+        self.problems[str(actor)] = why or problem
         if why:
-            entry = node, f"{key[1]}: {why}"
+            entry = actor.node, f"{key[1]}: {why}"
             self._replace(without_address=(*self.scene.without_address, entry))
-        return why
+
+    def look_again(self) -> None:
+        """See which of the Pods that were given up have come to be meanwhile.
+
+        They are judged by that, though nobody waits for them any more. Raises
+        ClusterError.
+        """
+        if not self._given_up:
+            return
+        selector = f"{manifests.RUN}={self._spec.run}"
+        pods = self._api.list(f"{apply.CORE}/pods", labelSelector=selector)
+        late = {name_of(p): p for p in pods if name_of(p) in self._given_up}
+        ready = {name for name, pod in late.items() if apply.is_ready(pod)}
+        for name in ready:
+            self.unready.pop(str(self._given_up[name]), None)
+        addressed = {n for n, pod in late.items() if pod["status"].get("podIPs")}
+        lacking = (
+            (node, why)
+            for node, why in self.scene.without_address
+            if why.partition(":")[0] not in addressed
+        )
+        self._replace(
+            ready_pods=self.scene.ready_pods | ready, without_address=tuple(lacking)
+        )
 
     def _node(self, rank: int) -> str:
         return self._plan.facts.nodes[rank].name
@@ -256,23 +282,7 @@ class Stage:
             return manifests.ports_of(actor.role, rank, actor.container)
         if self._stopped.is_set():
             raise ClusterError("the run was stopped")
-        arguments = ["--name", str(actor), "--container", actor.container]
-        seconds = self._waits.connect
-        if actor.node in self._deaf:
-            seconds = min(seconds, ONCE_MORE)
-        try:
-            channel = self.channels[actor] = exec_channel(
-                self._api,
-                namespace,
-                pod,
-                actor.container,
-                [*manifests.CONTROL, *arguments],
-                timeout=seconds,
-            )
-        except NoStream:
-            self._deaf.add(actor.node)
-            raise
-        return channel.ports
+        return self._openings.open(actor, namespace, pod).ports
 
     def open_outside(self, prefix: Sequence[str]) -> None:
         """Start the agent outside; PREFIX is what runs a command there."""

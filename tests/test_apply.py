@@ -116,6 +116,24 @@ def test_what_lacks_what_others_have_had_is_given_up(
     assert took < 20
 
 
+@pytest.mark.parametrize("refused", [True, False])
+def test_a_network_that_was_refused_is_waited_for_less_long_than_a_slow_one(
+    fake: FakeApi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refused: bool
+) -> None:
+    for name, seconds in {"GLANCE": 0.2, "SOON": 0.5, "UNREADY": 8.0}.items():
+        monkeypatch.setattr(apply, name, seconds)
+    if refused:
+        event = {"metadata": {"name": "e"}, "message": "no IP addresses available"}
+        fake.objects["/api/v1/namespaces/n/events/e"] = event
+    good = pod("good", running=True, ready=True)
+    stuck = pod("stuck", running=False, ready=False, lacks=NO_NETWORK)
+
+    found, took = settle(fake, tmp_path, good, stuck, timeout=30)
+
+    assert not found["stuck"][0]
+    assert (took < 6) is refused
+
+
 @pytest.mark.usefixtures("hasty")
 def test_where_no_pod_has_a_network_yet_all_may_still_come(
     fake: FakeApi, tmp_path: Path

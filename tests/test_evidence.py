@@ -481,10 +481,14 @@ def cut_off() -> Recording:
         ("bridge-nf-call-off", "ev-worker2", "net.bridge.bridge-nf-call-iptables is 0"),
         ("cni-conf-missing", "ev-worker2", "cni plugin not initialized"),
         ("kube-proxy-dead-stale-rules", "ev-worker2", "that it is well: timed out"),
+        ("kube-proxy-rules-missing", "faults-three-node-worker2", "rules for 0 ports"),
         ("nft-hidden-drop", "ev-worker2", "inet k8snet-fault-cut-off fault: "),
         ("node-to-local-pod-blocked", "ev-worker2", 'oifname "cni0" ct state new drop'),
         ("route-missing-podcidr", "ev-worker", "is via 10.203.0.1 dev eth0"),
         ("ipam-range-exhausted", "evf-worker2", "no IP addresses available"),
+        ("podcidr-duplicate-two-nodes", "faults-three-node-worker2", "whose range is"),
+        ("endpointslice-orphan", "", "few: its endpoint 10.244.2.250 is no Pod's"),
+        ("vxlan-fdb-wrong-vtep", "faults-flannel-worker", "which is no Node"),
         ("vxlan-device-down", "evf-worker2", "flannel.1 is not up"),
         ("vxlan-stale-vtep-mac", "evf-worker2", "its peers are told 86:6a:6b:40:6b:0f"),
         ("vxlan-udp-blocked-one-way", "evf-worker", "--dport 8472 -j DROP"),
@@ -504,9 +508,26 @@ def test_a_recording_alone_gives_what_was_found_with_the_cluster(
         told,
     )
 
-    assert (found.cause, found.nodes) == (fault, (node,))
+    assert (found.cause, *found.nodes) == (fault, *filter(None, [node]))
     assert found.confidence is Confidence.CONFIRMED
     assert any(line in said for said in found.evidence), found.evidence
+
+
+def test_rules_that_are_missing_are_not_taken_for_stale_without_a_look_at_them() -> (
+    None
+):
+    """What an old Service does not do over IPv4 it is not believed to do over IPv6."""
+    recording = looked_at("kube-proxy-rules-missing")
+    told = recorded_evidence(recording.report)
+
+    first, *_ = diagnose(
+        recorded_facts(recording.report.environment),
+        recording.results,
+        evidence={q: a for q, a in told.items() if q.look not in PRIVILEGED},
+    )
+
+    assert first.cause == "kube-proxy-rules-missing"
+    assert first.confidence is Confidence.CONSISTENT
 
 
 def test_nothing_is_asked_where_nothing_fails() -> None:

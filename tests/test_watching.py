@@ -30,7 +30,7 @@ from pytest_k8snet.result import excused
 from pytest_k8snet.verdict import is_connected
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
 ASK = Ask(Role.CLIENT, Op.CONNECT, timeout="poll")
 HEALTHY, DEAD = (
@@ -44,9 +44,9 @@ BUDGET = 0.04
 class Scripted(Prober):
     """Answers at once for one cell, and after a while for the other."""
 
-    def __init__(self) -> None:
+    def __init__(self, lost: Collection[str] = ()) -> None:
         nothing: Any = None
-        super().__init__(nothing, {}, lambda: Scene(facts(2)))
+        super().__init__(nothing, {}, lambda: Scene(facts(2)), lost=lost)
         self.asked: list[Probe] = []
 
     def ask(self, probes: Iterable[Probe]) -> dict[Probe, Future[Observation]]:
@@ -154,6 +154,40 @@ def test_a_cell_that_is_cut_off_has_the_time_of_one_attempt() -> None:
 
     assert seen.outcome is Outcome.TIMED_OUT
     assert prober.asked == [dead]
+
+
+class Deserted(Scripted):
+    """Has nobody to ask."""
+
+    def ask(self, probes: Iterable[Probe]) -> dict[Probe, Future[Observation]]:
+        answers: dict[Probe, Future[Observation]] = {}
+        for probe in probes:
+            self.asked.append(probe)
+            answers[probe] = Future()
+            answers[probe].set_result(Observation(probe, Outcome.NOT_PROBED))
+        return answers
+
+
+@pytest.mark.parametrize("lost", ["server@b", "client@a"])
+def test_who_does_not_run_is_not_waited_for(lost: str) -> None:
+    prober = Deserted({lost})
+
+    (seen,) = prober.watch_change(Step(asks=(ASK,), until=is_connected), [cell("b")])
+    _, missing = prober.until_settled({cell("b"): is_connected}, patience=60.0)
+    prober.close()
+
+    assert [seen.outcome, *(one.outcome for one in missing)] == [Outcome.NOT_PROBED] * 2
+    assert prober.asked == [cell("b")] * 2
+
+
+def test_who_may_still_come_is_waited_for() -> None:
+    prober = Deserted({"server@a"})
+    step = Step(asks=(ASK,), until=is_connected)
+
+    prober.watch_change(step, [cell("b")], BUDGET)
+    prober.close()
+
+    assert len(prober.asked) > 1
 
 
 def test_an_attempt_that_a_starved_machine_spoilt_is_made_again() -> None:

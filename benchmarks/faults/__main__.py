@@ -4,7 +4,7 @@
 
 For each fault: are the expected rules red and no others, does the first finding name
 the cause and the Node or object, and how long did the run take. Prints a table, then
-JSON; the folder that ``--out`` names gets every report.json.
+JSON; the folder that ``--out`` names gets every report.json, and what was printed.
 """
 
 from __future__ import annotations

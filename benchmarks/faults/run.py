@@ -202,6 +202,7 @@ class Benchmark:
         if ran.document:
             self.out.mkdir(parents=True, exist_ok=True)
             (self.out / f"{name}.json").write_text(ran.document, encoding="utf-8")
+            (self.out / f"{name}.log").write_text(ran.output, encoding="utf-8")
         return ran
 
 

@@ -58,7 +58,11 @@ UNREADY = 15.0
 """Seconds without progress after which Pods that run, or that wait for what the others
 have long had, are given up; the kubelet asks and tries again in less."""
 
-GLANCE = 5.0
+SOON = 6.0
+"""... where the others needed little time, and it is known why these wait: at least so
+many, and twice as many as the others needed altogether."""
+
+GLANCE = 2.0
 """Seconds that one watch lasts: only at its end is silence seen to be too long."""
 
 DOUBTED = 3.0
@@ -116,7 +120,7 @@ def pods_as_they_settle(
         ready: when a Pod counts as ready.
         timeout: seconds for all together.
         stopped: whether to give up, asked whenever any of the run's Pods changes.
-        doubted: those on Nodes where none was given a network before.
+        doubted: those on Nodes where others did not become ready before.
 
     Yields:
         (Pod, or None when it does not run; (namespace, name); problem or "").
@@ -124,7 +128,8 @@ def pods_as_they_settle(
     """
     missing = set(wanted)
     last: dict[tuple[str, str], dict[str, Any]] = {}
-    deadline = time.monotonic() + timeout
+    started = progress = time.monotonic()
+    deadline = started + timeout
     over = math.inf
     while missing and (left := min(deadline, over) - time.monotonic()) > 0:
         selector = f"{RUN}={run}"
@@ -137,7 +142,7 @@ def pods_as_they_settle(
                 problem = hopeless(pod)
                 if key in missing and (problem or ready(pod)):
                     missing.discard(key)
-                    over = math.inf
+                    progress, over = time.monotonic(), math.inf
                     yield (None if problem else pod), key, problem
                 if not missing or stopped():
                     return
@@ -145,6 +150,10 @@ def pods_as_they_settle(
                 some = len(missing) < len(wanted)
                 seconds = _patience(waiting, doubted, some=some)
                 over = min(over, time.monotonic() + seconds)
+            soon = max(SOON, 2 * (progress - started))
+            waits = over < math.inf and time.monotonic() - progress > soon
+            if waits and len(missing) < len(wanted) and _explained(api, missing, last):
+                break
         except ClusterError as error:
             # A watch ends now and then; what ends it for good shows at the deadline.
             last.setdefault(("", ""), {"error": str(error)})
@@ -166,9 +175,24 @@ def _patience(
     stuck = {key for key, pod in waiting.items() if not runs(pod)}
     if not all(lacks_a_start(waiting[key]) for key in stuck):
         return math.inf
-    if stuck and stuck <= set(doubted):
+    if set(waiting) <= set(doubted):
         return DOUBTED
     return UNREADY if some or not stuck else math.inf
+
+
+def _explained(
+    api: Api,
+    missing: Iterable[tuple[str, str]],
+    last: Mapping[tuple[str, str], dict[str, Any]],
+) -> bool:
+    """Whether each Pod runs, has no place, or had its sandbox refused.
+
+    One whose network plugin is merely slow does none of that. Raises ClusterError.
+    """
+    return all(
+        runs(last.get(key)) or is_unplaced(last.get(key)) or sandbox_failure(api, *key)
+        for key in missing
+    )
 
 
 def lacks_a_start(pod: dict[str, Any] | None) -> bool:
@@ -176,12 +200,20 @@ def lacks_a_start(pod: dict[str, Any] | None) -> bool:
 
     Kubelets before 1.29 say the latter of none.
     """
+    sandbox = _conditions(pod).get("PodReadyToStartContainers", {})
+    return is_unplaced(pod) or sandbox.get("status") == "False"
+
+
+def is_unplaced(pod: dict[str, Any] | None) -> bool:
+    """Whether no Node takes a Pod."""
+    return bool(
+        _conditions(pod).get("PodScheduled", {}).get("reason") == "Unschedulable"
+    )
+
+
+def _conditions(pod: dict[str, Any] | None) -> dict[str, dict[str, Any]]:
     found = (pod or {}).get("status", {}).get("conditions", ())
-    conditions = {c["type"]: c for c in found}
-    scheduled = conditions.get("PodScheduled", {})
-    sandbox = conditions.get("PodReadyToStartContainers", {})
-    no_place = scheduled.get("reason") == "Unschedulable"
-    return bool(no_place or sandbox.get("status") == "False")
+    return {c["type"]: c for c in found}
 
 
 def sandbox_failure(api: Api, namespace: str, name: str) -> str:

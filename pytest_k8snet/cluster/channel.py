@@ -7,6 +7,7 @@ A channel never invents evidence. What it cannot learn (stream lost, agent silen
 from __future__ import annotations
 
 import json
+import math
 import os
 import select
 import subprocess
@@ -518,11 +519,27 @@ def exec_channel(
     command: Sequence[str],
     *,
     timeout: float,
+    begin: float = math.inf,
 ) -> Channel:
-    """Open a channel to an agent in a container. Raises ClusterError."""
+    """Open a channel to an agent in a container.
+
+    Args:
+        api: the client.
+        namespace: of the Pod.
+        pod: its name.
+        container: its container.
+        command: what to run there, the agent.
+        timeout: seconds until the agent has to say hello.
+        begin: seconds until the stream to it has to begin.
+
+    Raises:
+        ClusterError: NoStream, when it does not begin.
+
+    """
 
     def connect(left: float) -> Transport:
-        socket = api.open_exec(namespace, pod, container, command, timeout=left)
+        seconds = min(left, begin)
+        socket = api.open_exec(namespace, pod, container, command, timeout=seconds)
         return ExecTransport(socket)
 
     label = f"{namespace}/{pod}/{container}"

@@ -174,16 +174,19 @@ class Sign:
         """Whether it is so at a place; None when nothing there was judged.
 
         A Node is named only when its peers work among themselves: where others fail,
-        too, this is no sign of the place.
+        too, this is no sign of the place. That something holds which was not asked of
+        the place's own traffic is refuted by other traffic.
         """
         mine, bad = matrix.of(self.rules)
+        here = sum(place.is_of(c) and self.region(c, place) for c in mine)
+        if not (here or self.fails) and any(self.region(c, place) for c in bad):
+            return False
         bad = tuple(c for c in bad if place.is_of(c))
         if self.fails and place.nodes and any(not place.touches(c) for c in bad):
             return False
         bad = tuple(c for c in bad if self.region(c, place))
         if not self.fails and bad:
             return False
-        here = sum(place.is_of(c) and self.region(c, place) for c in mine)
         if not here:
             return None
         if not self.fails:

@@ -33,6 +33,9 @@ ELSEWHERE = {"10.245.9.9": "10.245.9.0/24", "fd00:10:245::9": "fd00:10:245::/120
 
 OTHER_BRIDGE = "cni1"
 RESERVATIONS = "/run/cni-ipam/podnet"
+LAST = "last_reserved_ip"
+"""How the file of each family is called in which host-local keeps where it is."""
+
 LEAKED = "leaked"
 RESERVE = f"""
 mkdir -p {RESERVATIONS}
@@ -88,7 +91,10 @@ def exhausted(node: str) -> Inject:
 
 
 def range_of(node: str, owner: str) -> Inject:
-    """Give Pods that a Node makes from now on addresses of another Node's range."""
+    """Give Pods that a Node makes from now on addresses of another Node's range.
+
+    Those that the other one gives to its own next.
+    """
 
     @contextmanager
     def inject(site: Site) -> Iterator[None]:
@@ -100,6 +106,7 @@ def range_of(node: str, owner: str) -> Inject:
 
         with missing(node, to=owner)(site):
             try:
+                _keep_pace(site, node, owner)
                 with configured(node, change)(site):
                     yield
                 site.wait_until_clean()
@@ -108,6 +115,17 @@ def range_of(node: str, owner: str) -> Inject:
                 site.run(node, "sh", "-c", f"{gone}; rm -rf {STORE}")
 
     return inject
+
+
+def _keep_pace(site: Site, node: str, owner: str) -> None:
+    """Have a Node go on with addresses where another one is."""
+    folder = f"{STORE}/podnet"
+    site.run(node, "mkdir", "-p", folder)
+    # None is there before the first Pod is.
+    find = f"cd {RESERVATIONS} && ls {LAST}.* || true"
+    for name in site.run(owner, "sh", "-c", find).split():
+        last = site.run(owner, "cat", f"{RESERVATIONS}/{name}")
+        site.run(node, "tee", f"{folder}/{name}", text=last)
 
 
 def given_away_early(node: str) -> Inject:

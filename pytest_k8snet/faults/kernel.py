@@ -28,10 +28,14 @@ ENTRY = (
     "-t 3600 -u ASSURED,SEEN_REPLY\n"
 )
 PORTS = 60000
+PASSING_STATES = ("SYN_SENT", "SYN_RECV", "FIN_WAIT", "CLOSE_WAIT", "LAST_ACK")
+OVER = (*PASSING_STATES, "TIME_WAIT", "CLOSE")
+"""The states in which a TCP connection is forgotten within minutes."""
+
 FORGET = "\n".join(
     f"conntrack -D -f {family} -p {what} || true"
     for family in ("ipv4", "ipv6")
-    for what in ("udp", "icmp", "icmpv6", "tcp --state TIME_WAIT", "tcp --state CLOSE")
+    for what in ("udp", "icmp", "icmpv6", *(f"tcp --state {state}" for state in OVER))
 )
 
 

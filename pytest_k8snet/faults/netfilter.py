@@ -21,6 +21,8 @@ FAMILY = {False: "ip", True: "ip6"}
 
 # Before conntrack: also what was let through before the fault is dropped.
 EARLY = "type filter hook prerouting priority raw; policy accept;"
+# After conntrack, and before what is dialled is translated, which is at -100.
+UNLED = "type filter hook prerouting priority mangle; policy accept;"
 # Before conntrack puts fragments together, which is at -400.
 EARLIEST = "type filter hook prerouting priority -450; policy accept;"
 ARRIVING = "type filter hook input priority filter; policy accept;"
@@ -205,9 +207,13 @@ def packets_lost(node: str) -> Inject:
 
 
 def node_ports_closed(node: str) -> Inject:
-    """Drop what arrives at a Node for node ports, before it is led anywhere."""
-    rules = 'iifname "eth0" meta l4proto { tcp, udp } th dport 30000-32767 drop'
-    return on_node(node, "node-ports", EARLY, rules)
+    """Drop what would begin at a Node's node ports, before it is led anywhere.
+
+    Answers come back to such ports, too: what is masqueraded may be given any.
+    """
+    ports = "meta l4proto { tcp, udp } th dport 30000-32767"
+    rules = f'iifname "eth0" ct state new {ports} drop'
+    return on_node(node, "node-ports", UNLED, rules)
 
 
 def udp_clients_pinned(node: str) -> Inject:

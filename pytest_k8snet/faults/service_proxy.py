@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -40,10 +39,9 @@ def stopped(node: str) -> Inject:
     @contextmanager
     def inject(site: Site) -> Iterator[None]:
         try:
-            site.kill(node, "kube-proxy", signal.SIGSTOP)
-            yield
+            with site.stopped(node, "kube-proxy"):
+                yield
         finally:
-            site.kill(node, "kube-proxy", signal.SIGCONT)
             wait_until(lambda: _programmed(site, node), "kube-proxy's rules", 30)
 
     return inject

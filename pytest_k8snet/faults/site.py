@@ -87,21 +87,41 @@ class Site:
             if "control" in argv_of(pid) and wanted in argv_of(pid)
         )
 
-    def kill(self, node: str, program: str, number: int = signal.SIGKILL) -> None:
-        """Send a signal to a program on a Node; it must run there."""
+    def running(self, node: str, program: str) -> list[int]:
+        """Find a program's processes on a Node; there must be one."""
         found = self.processes(node, program)
         if not found:
             raise LocalClusterError(f"{program} does not run on {node}")
+        return found
+
+    def kill(self, node: str, program: str) -> list[int]:
+        """Kill a program on a Node; give its processes."""
+        found = self.running(node, program)
         for pid in found:
-            os.kill(pid, number)
+            end(pid)
+        return found
+
+    @contextmanager
+    def stopped(self, node: str, program: str) -> Iterator[None]:
+        """Have a program on a Node stop where it is."""
+        found = self.running(node, program)
+        # What entered the Node for it stops itself once it sees its child stopped, and
+        # nobody would continue that: then it would never notice the child's end.
+        both = [*map(parent_of, found), *found]
+        try:
+            for pid in both:
+                end(pid, signal.SIGSTOP)
+            yield
+        finally:
+            for pid in reversed(both):
+                end(pid, signal.SIGCONT)
 
     def end(self, node: str, program: str) -> None:
         """Kill a program on a Node, and wait until it has let go of all it held.
 
         A process loses its command line before its sockets are closed.
         """
-        found = self.processes(node, program)
-        self.kill(node, program)
+        found = self.kill(node, program)
         wait_until(
             lambda: not any(Path(f"/proc/{pid}").exists() for pid in found),
             f"the end of {program} on {node}",
@@ -134,10 +154,17 @@ class Site:
     # ----------------------------------------------------------------- cluster DNS
 
     def dns_replicas(self) -> list[dict[str, Any]]:
-        """Give the Pods of the cluster DNS, in the order of their addresses."""
+        """Give the Pods of the cluster DNS that stay, in the order of their addresses.
+
+        One that was replaced goes on answering for a few seconds, and is gone then.
+        """
         pods = self.api.list(DNS_PODS, labelSelector="k8s-app=kube-dns")
-        running = [p for p in pods if p["status"].get("podIP")]
-        return sorted(running, key=lambda p: str(p["status"]["podIP"]))
+        staying = [
+            p
+            for p in pods
+            if p["status"].get("podIP") and "deletionTimestamp" not in p["metadata"]
+        ]
+        return sorted(staying, key=lambda p: str(p["status"]["podIP"]))
 
     def gather_dns(self, node: str) -> None:
         """Have all replicas of the cluster DNS on one Node.
@@ -212,6 +239,11 @@ def argv_of(pid: int) -> list[str]:
         return []
     program, *arguments = argv.split("\0")
     return [program.rpartition("/")[2], *arguments]
+
+
+def parent_of(pid: int) -> int:
+    """Give the process that waits for another one."""
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
 
 
 def output(argv: Sequence[str], text: str = "") -> str:

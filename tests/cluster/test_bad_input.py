@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -128,12 +127,11 @@ def test_taints_that_are_not_tolerated_leave_nodes_out(suite: Suite) -> None:
 
 def test_a_node_that_is_not_ready_is_named_and_fails_its_rule(suite: Suite) -> None:
     site, name = suite.site, suite.site.full(NODE)
-    site.kill(NODE, "kubelet", signal.SIGSTOP)
     try:
-        set_not_ready(site, NODE)
-        run = suite.run("-m", "rule2 or control")
+        with site.stopped(NODE, "kubelet"):
+            set_not_ready(site, NODE)
+            run = suite.run("-m", "rule2 or control")
     finally:
-        site.kill(NODE, "kubelet", signal.SIGCONT)
         wait_until(lambda: is_ready(site, NODE), f"{NODE} is ready again", 60)
 
     assert f"left out: {name}: NotReady (KubeletStopped)" in run.output
@@ -171,11 +169,8 @@ def test_an_api_server_that_goes_away_in_the_middle(
 
         hanging = suite.start(*options)
         hanging.wait_for("namespaces, ")
-        site.kill("control-plane", server, signal.SIGSTOP)
-        try:
+        with site.stopped("control-plane", server):
             run = hanging.finish(150)
-        finally:
-            site.kill("control-plane", server, signal.SIGCONT)
         assert_ended_well(run)
         cleaned = suite.run("--k8snet-cleanup")
         assert cleaned.exit_code == 0, cleaned.output

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from faults import BY_THEMSELVES, ROUNDS, Round, injected, seen, surprises
-from faults.catalogue import by_rule, network, pods
+from faults.catalogue import by_rule, network, pods, services
 from faults.table import Sighting
 
 from pytest_k8snet.localcluster import cgroups
@@ -95,6 +95,13 @@ def test_a_cluster_goes_with_the_faults_that_are_held_on_it(
 
     assert holders
     assert all(cgroups.dead(pid) for pid in holders)
+
+
+def test_what_was_stopped_goes_on_as_if_it_had_not_been(suite: Suite) -> None:
+    with services.PROXY_STOPPED.fault.inject(suite.site):
+        pass
+    with network.RULES_MISSING.fault.inject(suite.site):
+        pass
 
 
 def test_a_cluster_whose_faults_are_healed_is_green(suite: Suite) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from pytest_k8snet.diagnose.cause import (
     Cause,
     Confidence,
@@ -23,10 +25,21 @@ from pytest_k8snet.diagnose.proofs import (
     strays,
     warned,
 )
+from pytest_k8snet.model import Outcome
+
+if TYPE_CHECKING:
+    from pytest_k8snet.diagnose.cause import Place
+    from pytest_k8snet.diagnose.matrix import Cell
 
 NOT_RUNNING = (Sign((RUNS,), asked_on, every=False),)
 NODE_READY = ("NODE-READY",)
 UNINITIALIZED = "(?i)cni (?:plugin not |config un)initialized|NetworkPluginNotReady"
+
+
+def mistaken(cell: Cell, _: Place) -> bool:
+    """To a wrong answer, from anywhere: an address of two Pods leads to either."""
+    return cell.seen.outcome in {Outcome.CONNECTED, Outcome.ANSWERED}
+
 
 POD_CAUSES = (
     Cause(
@@ -112,6 +125,7 @@ POD_CAUSES = (
             Sign(("POD-ADDRESS-IN-RANGE",), asked_on, every=False),
             Sign(POD, crossing, every=False),
         ),
+        reaches=mistaken,
         confidence=Confidence.CONFIRMED,
         proofs=(Proof(of_cluster(Look.RANGES), strays),),
         next="on {node}: the range in /etc/cni/net.d, beside that of kubectl get node "

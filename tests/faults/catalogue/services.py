@@ -63,7 +63,6 @@ UPSTREAM_UNREACHABLE = Expected(
 SELECTS_NOBODY = Expected(
     objects.SELECTS_NOBODY,
     red={"SERVICE-TWO-PROTOCOLS": everywhere},
-    may={"SERVICE-NO-ENDPOINTS": "the kernel rations refusals, and these use them up"},
     blame=Blame("svc-selector-mismatch", thing="two-protocols"),
 )
 

@@ -1,0 +1,95 @@
+"""How long a control stream is waited for, by what became of the others."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from pytest_k8snet.cluster import openings
+from pytest_k8snet.cluster.errors import NoStream
+from pytest_k8snet.cluster.openings import AFTER_OTHERS, ONCE_MORE, Openings
+from pytest_k8snet.model import Actor, Role
+
+SECONDS = 20.0
+
+
+@dataclass
+class Kubelets:
+    """Stands where streams are opened; ``waited`` is for how long, in vain."""
+
+    silent: set[str] = field(default_factory=set)
+    waited: list[float] = field(default_factory=list)
+
+    def exec_channel(self, *asked: Any, begin: float, timeout: float) -> object:
+        assert timeout == SECONDS
+        node = asked[2]
+        if node in self.silent:
+            self.waited.append(begin)
+            raise NoStream("https://api", "timed out")
+        return object()
+
+
+@pytest.fixture
+def kubelets(monkeypatch: pytest.MonkeyPatch) -> Kubelets:
+    made = Kubelets()
+    monkeypatch.setattr(openings, "exec_channel", made.exec_channel)
+    return made
+
+
+def opens(opening: Openings, role: Role, node: str) -> bool:
+    """Open a stream to a Pod, which is named after its Node here."""
+    try:
+        opening.open(Actor(role, node), "namespace", node)
+    except NoStream:
+        return False
+    return True
+
+
+def test_a_node_that_alone_is_silent_is_tried_once_more_and_then_no_more(
+    kubelets: Kubelets,
+) -> None:
+    kubelets.silent = {"b"}
+    opening = Openings(None, SECONDS)  # type: ignore[arg-type]
+
+    assert opens(opening, Role.CLIENT, "a")
+    assert not any(opens(opening, role, "b") for role in Role)
+
+    assert kubelets.waited == [AFTER_OTHERS, ONCE_MORE]
+    assert opens(opening, Role.SERVER, "a")
+
+
+def test_where_nothing_opens_a_stream_has_all_of_the_time(kubelets: Kubelets) -> None:
+    kubelets.silent = {"a", "b"}
+    opening = Openings(None, SECONDS)  # type: ignore[arg-type]
+
+    assert not opens(opening, Role.CLIENT, "a")
+
+    assert sum(kubelets.waited) == SECONDS
+
+
+def test_a_node_that_is_heard_has_all_of_the_time_for_the_next_stream(
+    kubelets: Kubelets,
+) -> None:
+    opening = Openings(None, SECONDS)  # type: ignore[arg-type]
+    assert all(opens(opening, Role.CLIENT, node) for node in "ab")
+
+    kubelets.silent = {"b"}
+    assert not opens(opening, Role.SERVER, "b")
+
+    assert sum(kubelets.waited) == SECONDS
+
+
+def test_a_node_that_answers_when_asked_once_more_is_as_any_other(
+    kubelets: Kubelets,
+) -> None:
+    kubelets.silent = {"b"}
+    opening = Openings(None, SECONDS)  # type: ignore[arg-type]
+    opens(opening, Role.CLIENT, "a")
+    opens(opening, Role.CLIENT, "b")
+
+    kubelets.silent = set()
+
+    assert opens(opening, Role.SERVER, "b")
+    assert opens(opening, Role.CLIENT, "b")

@@ -1,0 +1,75 @@
+"""Pods that are given up are looked at again before they are judged."""
+
+from __future__ import annotations
+
+from threading import Thread
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from fake_api import FakeApi, Server
+from scenes import facts, plan_of, spec
+from test_apply import NO_NETWORK, pod
+
+from pytest_k8snet.cluster import apply
+from pytest_k8snet.cluster.api import Api
+from pytest_k8snet.manifests import RUN
+from pytest_k8snet.model import Role
+from pytest_k8snet.stage import Stage, Waits
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+REFUSED = "no IP addresses available"
+
+
+@pytest.fixture
+def fake() -> Iterator[FakeApi]:
+    made = FakeApi()
+    with Server(made) as server:
+        Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        yield made
+        made.close()
+        server.shutdown()
+
+
+def place(fake: FakeApi, given: dict[str, Any], *addresses: str) -> None:
+    """Have a Pod of the run's servers."""
+    namespace = spec().namespace("server")
+    given["metadata"] |= {"namespace": namespace, "labels": {RUN: spec().run}}
+    given["spec"] = {"containers": [{"name": "main"}]}
+    given["status"]["podIPs"] = [{"ip": address} for address in addresses]
+    name = given["metadata"]["name"]
+    fake.objects[f"/api/v1/namespaces/{namespace}/pods/{name}"] = given
+
+
+def test_a_pod_that_comes_late_is_judged_by_that(
+    fake: FakeApi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, seconds in {"GLANCE": 0.2, "SOON": 0.5}.items():
+        monkeypatch.setattr(apply, name, seconds)
+    event = {"metadata": {"name": "e"}, "message": REFUSED}
+    fake.objects[f"/api/v1/namespaces/{spec().namespace('server')}/events/e"] = event
+    place(fake, pod("server-0", running=True, ready=True), "10.244.0.2")
+    place(fake, pod("server-1", running=False, ready=False, lacks=NO_NETWORK))
+    place(fake, pod("server-2", running=True, ready=False), "10.244.2.2")
+    api = Api.connect("fake", str(fake.kubeconfig(tmp_path)))
+    stage = Stage(api, plan_of(facts(3)), spec(), Waits(connect=1.0))
+
+    stage.bring_up({Role.SERVER})
+    stage.look_again()
+
+    ((node, why),) = stage.scene.without_address
+    assert node == "b"
+    assert REFUSED in why
+    assert stage.unready.keys() == {"server@c"}
+    assert stage.scene.ready_pods == {"server-0"}
+
+    place(fake, pod("server-1", running=True, ready=True), "10.244.1.2")
+    place(fake, pod("server-2", running=True, ready=True), "10.244.2.2")
+    stage.look_again()
+    api.close()
+
+    assert stage.scene.without_address == ()
+    assert not stage.unready
+    assert stage.scene.ready_pods >= {"server-0", "server-2"}
