@@ -39,6 +39,7 @@ from pytest_k8snet.schedule import (
     changed_roles,
     gate,
     is_quick,
+    is_rough,
     leads_in,
     roughness,
 )
@@ -262,14 +263,15 @@ class Lab:
         with self._phase(
             "agents", lambda: f"opened {len(self._stage.channels)} agents"
         ):
-            self._stage.bring_up(early)
+            # While the Pods start, and before what policies select is attached.
             if Role.OUTSIDE in self.plan.roles and self._outside is not None:
                 self._stage.open_outside(self._outside)
+            self._stage.make_outside_policies()
+            self._stage.bring_up(early)
             if early and not self._stage.scene.pods:
                 why = summarize(self.problems)
                 raise ClusterError(f"no probe Pod runs: {why}")
             self._stage.make_slices()
-            self._stage.make_outside_policies()
             if Feature.NETWORK_POLICY in self.plan.facts.features:
                 self._note_policies_of_others()
         if self.problems:
@@ -460,27 +462,35 @@ class Lab:
     ) -> list[Future[None]]:
         """Start every rule that watches a change.
 
-        What leaves less of a role's Pods waits for what needs more of them.
+        What leaves less of a role's Pods waits for what needs more of them: with its
+        rough change for those that are gentle, with everything for those that are not.
         """
         started: list[tuple[CheckPlan, Future[None]]] = []
         for plan in sorted(changing, key=roughness):
             before = [
-                done
+                (other, done)
                 for other, done in started
                 if roughness(other) < roughness(plan)
                 and changed_roles(other) & changed_roles(plan)
             ]
-            started.append((plan, pool.submit(self._watch, plan, before)))
+            gentle = [done for other, done in before if not roughness(other)]
+            rough = [done for other, done in before if roughness(other)]
+            started.append((plan, pool.submit(self._watch, plan, rough, gentle)))
         return [done for _, done in started]
 
-    def _watch(self, plan: CheckPlan, before: Sequence[Future[None]]) -> None:
-        wait(before)
+    def _watch(
+        self,
+        plan: CheckPlan,
+        rough: Sequence[Future[None]],
+        gentle: Sequence[Future[None]],
+    ) -> None:
+        wait(rough)
         try:
-            self._publish(self._watched(plan))
+            self._publish(self._watched(plan, gentle))
         except ClusterError as error:
             self._publish(inconclusive(plan.check, str(error)))
 
-    def _watched(self, plan: CheckPlan) -> Result:
+    def _watched(self, plan: CheckPlan, gentle: Sequence[Future[None]]) -> Result:
         self._make(roles_of(plan.check.rule))
         controls = [
             (control, tuple(self._seen(probes).values()))
@@ -489,6 +499,8 @@ class Lab:
         started = time.monotonic()
         seen: list[Observation] = []
         for step, probes in plan.steps:
+            if is_rough(step):
+                wait(gentle)
             for change in step.changes:
                 self._stage.change(change)
             told = self._prober.watch_change(step, probes, self._scale)

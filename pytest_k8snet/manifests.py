@@ -205,19 +205,25 @@ def pod_name(role: Role, rank: int) -> str:
 
 
 def pod(
-    spec: LabSpec, role: Role, rank: int, facts: ClusterFacts, first: str = ""
+    spec: LabSpec,
+    role: Role,
+    rank: int,
+    facts: ClusterFacts,
+    first: str = "",
+    *,
+    siblings: bool = False,
 ) -> dict[str, Any]:
     """Make the Pod that plays a role on the Node of that rank.
 
-    FIRST is "address port" of what its agent dials before anything else.
+    FIRST is "address port" of what its agent dials before anything else; SIBLINGS
+    asks for a second container, which the unusual Pod always has.
     """
     node = facts.nodes[rank]
-    siblings = role in {Role.CLIENT, Role.EDGE}
     body = pod_body(spec, [_container(spec, role, rank, node, "main", facts)])
     body["affinity"] = on_nodes([node.name])
     if first:
         body["containers"][0]["command"] += ["--first", first]
-    if siblings:
+    if siblings or role is Role.EDGE:
         body["containers"].append(_container(spec, role, rank, node, "sibling", facts))
     if role is Role.EDGE:
         # Not for hostPorts: the kubelet maps those of app containers only.

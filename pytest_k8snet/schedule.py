@@ -22,7 +22,7 @@ from pytest_k8snet.wire import entry_key
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from pytest_k8snet.model import Observation, Probe, Scene
+    from pytest_k8snet.model import Observation, Probe, Scene, Step
     from pytest_k8snet.plan import CheckPlan
 
 EXPECT_SILENCE = (all_silent, all_refused, all_unknown)
@@ -82,6 +82,11 @@ def changed_roles(plan: CheckPlan) -> set[Role]:
 
 ROUGH = ("restart", "terminate", "delete", "revoke")
 """The changes after which others find less of a Pod, the gentlest first."""
+
+
+def is_rough(step: Step) -> bool:
+    """Whether a step leaves less of a Pod for others."""
+    return any(change.kind in ROUGH for change in step.changes)
 
 
 def roughness(plan: CheckPlan) -> int:

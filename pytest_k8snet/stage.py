@@ -102,9 +102,10 @@ class Stage:
         # Pods of ours that did not start, or did not become ready, by name.
         self._given_up: dict[str, Actor] = {}
         # A container that only answers needs no control stream.
-        asks = (a for c in plan.checks for a in asks_of(c.check.rule))
+        asks = [a for c in plan.checks for a in asks_of(c.check.rule)]
         self._asking = {(a.source, a.container) for a in asks}
         self._asking |= {(role, "main") for role in Role}
+        self._with_sibling = {a.source for a in asks if a.to.port == "sibling"}
 
     def close(self) -> None:
         """End every control stream. The caller removes what is in the cluster."""
@@ -158,7 +159,9 @@ class Stage:
         target = self.scene.pod(Role.CLIENT, self._node(rank))
         if role is Role.NEWCOMER and target and target.addresses:
             first = f"{target.addresses[0]} {target.ports['main/tcp']}"
-        return manifests.pod(self._spec, role, rank, self._plan.facts, first)
+        siblings = role in self._with_sibling
+        facts = self._plan.facts
+        return manifests.pod(self._spec, role, rank, facts, first, siblings=siblings)
 
     def bring_up(self, roles: Iterable[Role]) -> None:
         """Wait for the Pods of these roles, and open their agents as they come.

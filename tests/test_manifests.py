@@ -138,7 +138,8 @@ def test_a_pod_of_host_network_lets_the_kernel_choose_its_ports() -> None:
 
 
 def test_the_agent_is_told_who_it_is_and_where_it_listens() -> None:
-    client, sibling = pod(Role.CLIENT)["spec"]["containers"]
+    paired = manifests.pod(SPEC, Role.CLIENT, 0, CLUSTER, siblings=True)
+    client, sibling = paired["spec"]["containers"]
     (server,) = pod(Role.SERVER, 1)["spec"]["containers"]
 
     assert client["command"][:6] == [*manifests.COMMAND, "serve", "--name"]

@@ -8,7 +8,7 @@ from pytest_k8snet.model import LEADS_IN, Kind, Op
 from pytest_k8snet.plan import checks
 from pytest_k8snet.rules import RULES
 from pytest_k8snet.rules.entry import PROMISED
-from pytest_k8snet.schedule import awaited, gate, is_quick, leads_in
+from pytest_k8snet.schedule import awaited, gate, is_quick, is_rough, leads_in
 from pytest_k8snet.verdict import is_resolved
 from pytest_k8snet.wire import request
 
@@ -75,3 +75,15 @@ def test_nobody_asks_for_the_name_of_an_address_before_that_name_resolves() -> N
     assert {question["type"] for question in asked} == {"A", "AAAA"}
     assert not any("reverse" in question for question in asked)
     assert set(wanted.values()) == {is_resolved}
+
+
+def test_what_leaves_less_of_a_pod_for_others_comes_after_something_was_seen() -> None:
+    """Until then its rule goes on beside those that need all of the Pod."""
+    rough = {
+        plan.check.rule.id: [is_rough(step) for step, _ in plan.steps]
+        for plan in PLANS
+        if any(is_rough(step) for step, _ in plan.steps)
+    }
+
+    assert rough.keys() >= {"NP-DELETE", "POD-ADDRESS-RELEASED", "POD-TERMINATING"}
+    assert not any(steps[0] for steps in rough.values())

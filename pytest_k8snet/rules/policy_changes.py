@@ -270,9 +270,10 @@ DELETE = policy_rule(
     id="NP-DELETE",
     requirement="A Pod whose last policy is deleted MUST NOT stay isolated.",
     spec=ISOLATION,
-    policies=(ARRIVALS,),
-    provided=open_to(CLIENT),
+    policies=(DENY_INGRESS, ARRIVALS),
+    provided=(serves(GUARDED), *open_to(CLIENT)),
     steps=(
+        IN_FORCE,
         Step(
             changes=(Change("create", NEWCOMER),),
             asks=_ways(
