@@ -47,8 +47,8 @@ class Openings:
         if node in self._hopeless:
             raise self._hopeless[node]
         again = node in self._deaf
-        rest = max(ONCE_MORE, self._seconds - AFTER_OTHERS)
-        for begin in [ONCE_MORE] if again else [AFTER_OTHERS, rest]:
+        rest = max(ONCE_MORE, self._seconds - 2 * AFTER_OTHERS)
+        for begin in [ONCE_MORE] if again else [AFTER_OTHERS, AFTER_OTHERS, rest]:
             try:
                 return self._begun(actor, namespace, pod, begin)
             except NoStream as error:
