@@ -130,6 +130,7 @@ class Lab:
             lambda: self._stage.scene,
             waits.scale,
             self._stage.problems,
+            self._stage.unready,
         )
         self._outside = outside
         self._interfering = ""

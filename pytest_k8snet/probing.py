@@ -70,6 +70,7 @@ class Prober:
         scene: gives the scene as it is now.
         scale: multiplies every time-out.
         lost: who does not run and will not, by identity; may grow.
+        unready: who runs and did not become ready, likewise.
 
     """
 
@@ -80,12 +81,14 @@ class Prober:
         scene: Callable[[], Scene],
         scale: float = 1.0,
         lost: Collection[str] = (),
+        unready: Collection[str] = (),
     ) -> None:
         self._api = api
         self._channels = channels
         self._scene = scene
         self._scale = scale
         self._lost = lost
+        self._unready = unready
         self._pool = ThreadPoolExecutor(API_WORKERS, thread_name_prefix="k8snet api")
         self.sent = 0
         self._cut_off: frozenset[Ends] = frozenset()
@@ -207,6 +210,7 @@ class Prober:
         pending = dict(wanted)
         level = len(pending)
         last: dict[Probe, Observation] = {}
+        unnamed = self._unnamed()
         for answered in self._again(pending):
             last |= {seen.probe: seen for seen, _ in answered}
             for seen, _ in answered:
@@ -219,12 +223,18 @@ class Prober:
             left = [last[probe] for probe in pending]
             if all(self.is_cut_off(one) or self.is_lost(one) for one in left):
                 break
-            stale = any(map(_may_be_stale, left))
+            stale = any(_may_be_stale(one, unnamed) for one in left)
             waited = max(patience, STALE) if stale else patience
             if time.monotonic() - improved > waited or self._closed.is_set():
                 break
         missing = [last[probe] for probe in pending]
         return time.monotonic() - started, missing
+
+    def _unnamed(self) -> frozenset[str]:
+        """Give names and addresses of Pods that name servers leave out: not ready."""
+        pods = self._scene().pods.values()
+        late = (p for p in pods if f"{p.role}@{p.node}" in self._unready)
+        return frozenset(word for p in late for word in (p.name, *p.addresses))
 
     def _again(
         self, pending: Collection[Probe]
@@ -348,10 +358,18 @@ class Prober:
         return [last[p] for p in probes]
 
 
-def _may_be_stale(seen: Observation) -> bool:
-    """Whether a name server answered, with something else than is wanted."""
+def _may_be_stale(seen: Observation, unnamed: Collection[str]) -> bool:
+    """Whether a name server answered, with something else than may still come."""
     said = seen.outcome in {Outcome.ANSWERED, Outcome.NAME_NOT_FOUND}
-    return said and seen.probe.ask.op in {Op.DNS, Op.LOOKUP}
+    missing = set(seen.expected) - set(seen.values)
+    never = missing and all(_pod_in(value) in unnamed for value in missing)
+    return said and not never and seen.probe.ask.op in {Op.DNS, Op.LOOKUP}
+
+
+def _pod_in(value: str) -> str:
+    """Give what a name server's answer says of a Pod: its name, or its address."""
+    word = value.rpartition(" ")[2]
+    return word if wire.is_address(word) else word.partition(".")[0]
 
 
 def _ends(probe: Probe) -> Ends:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from scenes import facts
+from scenes import scene as on_paper
 
 from pytest_k8snet import probing
 from pytest_k8snet.model import (
@@ -21,7 +22,6 @@ from pytest_k8snet.model import (
     Outcome,
     Probe,
     Role,
-    Scene,
     Step,
     Target,
 )
@@ -44,9 +44,12 @@ BUDGET = 0.04
 class Scripted(Prober):
     """Answers at once for one cell, and after a while for the other."""
 
-    def __init__(self, lost: Collection[str] = ()) -> None:
+    def __init__(
+        self, lost: Collection[str] = (), unready: Collection[str] = ()
+    ) -> None:
         nothing: Any = None
-        super().__init__(nothing, {}, lambda: Scene(facts(2)), lost=lost)
+        scene = on_paper(facts(2))
+        super().__init__(nothing, {}, lambda: scene, lost=lost, unready=unready)
         self.asked: list[Probe] = []
 
     def ask(self, probes: Iterable[Probe]) -> dict[Probe, Future[Observation]]:
@@ -256,6 +259,33 @@ def test_what_a_name_server_said_too_early_is_waited_out(
     prober.close()
 
     assert missing == []
+
+
+@pytest.mark.parametrize(
+    "named",
+    ["{address}", "{name}.headless.ns.svc.test", "8080 {name}.headless.ns.svc.test"],
+)
+def test_a_name_of_a_pod_that_is_not_ready_is_not_waited_out(
+    named: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(probing, "STALE", 60.0)
+    question = replace(HEALTHY, ask=Ask(Role.CLIENT, Op.DNS, timeout="poll"))
+    late = on_paper(facts(2)).pods[Role.SERVER, "b"]
+    expected = (named.format(name=late.name, address=late.addresses[0]),)
+
+    class Served(Scripted):
+        def ask(self, probes: Iterable[Probe]) -> dict[Probe, Future[Observation]]:
+            answer: Future[Observation] = Future()
+            told = Observation(question, Outcome.ANSWERED, expected=expected)
+            answer.set_result(told)
+            return dict.fromkeys(probes, answer)
+
+    prober = Served(unready={"server@b"})
+
+    _, missing = prober.until_settled({question: is_connected}, patience=0.0)
+    prober.close()
+
+    assert [one.expected for one in missing] == [expected]
 
 
 def test_who_is_stopped_waits_for_nothing_any_more() -> None:
