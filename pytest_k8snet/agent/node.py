@@ -52,7 +52,7 @@ STATES = {
 LOOPBACK, KUBELET, KUBE_PROXY = "127.0.0.1", 10248, 10256
 """Where the kubelet says whether it is well, and the port of kube-proxy."""
 
-HEALTH_SECONDS = 2.0
+HEALTH_SECONDS, LOOPBACK_SECONDS = 2.0, 1.0
 
 FEW = 200  # bytes: the first words of an answer
 
@@ -197,7 +197,7 @@ def look_at_flows(probe: Probe) -> list[str]:
 
 def look_at_kubelet(probe: Probe) -> list[str]:
     """Ask the kubelet whether it is well."""
-    return well(LOOPBACK, KUBELET, probe.left(HEALTH_SECONDS))
+    return well(LOOPBACK, KUBELET, probe.left(LOOPBACK_SECONDS))
 
 
 def look_at_proxy(probe: Probe) -> list[str]:
