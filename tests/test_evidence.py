@@ -323,17 +323,21 @@ PROGRAMMED_TOO = """\
 @pytest.mark.parametrize(
     ("services", "endpoints", "said"),
     [
-        ([WEB, NAMED], ("10.244.1.5", "fd00:1::5"), ("served 1 of 1 Services",)),
+        (
+            [WEB, NAMED],
+            ("10.244.1.5", "fd00:1::5"),
+            ("served 1 of this run's 1 Services",),
+        ),
         (
             [WEB, LEFT],
             ("10.244.1.5", "fd00:1::5"),
-            ("served 1 of 2 Services, not left at 10.96.0.50",),
+            ("served 1 of this run's 2 Services: left, at 10.96.0.50, is missing",),
         ),
         (
             [WEB],
             ("10.244.2.5", "fd00:1::5"),
             (
-                "served 1 of 1 Services",
+                "served 1 of this run's 1 Services",
                 "served web by 10.244.1.5, which is no endpoint of it",
             ),
         ),
@@ -638,9 +642,9 @@ LEADS = (f"flannel.1 {MAC_B} to 192.0.2.11", f"flannel.1 {MAC_C} to 192.0.2.12")
         (
             proofs.RULES_BEHIND,
             Place((B,)),
-            [("services ip kube-proxy: 9", "served 2 of 9 Services, not x at y")],
+            [("services ip kube-proxy: 9", "served 2 of 9: x, at y, is missing")],
             Says.CONFIRMS,
-            "the rules on b serve 2 of 9 Services, not x at y",
+            "the rules on b serve 2 of 9: x, at y, is missing",
         ),
         (
             proofs.RULES_BEHIND,
@@ -688,14 +692,14 @@ LEADS = (f"flannel.1 {MAC_B} to 192.0.2.11", f"flannel.1 {MAC_C} to 192.0.2.12")
             Place((B,)),
             [("200", "ok")],
             Says.CONFIRMS,
-            "the kubelet on b says there that it is well: only the way to it fails",
+            "asked on b, the kubelet says that it is well",
         ),
         (
             proofs.KUBELET_UNREACHED,
             Place((B,)),
             [("500", "[-]syncloop failed")],
             Says.RULES_OUT,
-            "the kubelet on b is not well: 500 [-]syncloop failed",
+            "asked on b, the kubelet is not well: 500 [-]syncloop failed",
         ),
         (proofs.KUBELET_UNREACHED, Place((B,)), [()], Says.NOTHING, ""),
         (
@@ -703,7 +707,7 @@ LEADS = (f"flannel.1 {MAC_B} to 192.0.2.11", f"flannel.1 {MAC_C} to 192.0.2.12")
             Place((B,)),
             [("timed out",)],
             Says.CONFIRMS,
-            "the kubelet on b is not well: timed out",
+            "asked on b, the kubelet is not well: timed out",
         ),
     ],
 )
@@ -740,7 +744,7 @@ def test_without_another_node_only_a_neighbour_set_by_hand_is_evidence() -> None
 def test_where_a_service_proxy_is_another_its_rules_are_not_judged() -> None:
     other = facts(3, service_proxy="Cilium")
     (question,) = proofs.RULES_BEHIND.asks(Place((B,)), other)
-    said = Answer(("served 0 of 9 Services, not x at y",))
+    said = Answer(("served 0 of 9: x, at y, is missing",))
 
     told = proofs.RULES_BEHIND.says(Place((B,)), other, {question: said})
 

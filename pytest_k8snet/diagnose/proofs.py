@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 FULL = 0.95
 """The part of the connection table from which on it is as good as full."""
 
+BEHIND = ("is missing", "is no endpoint of it")
+"""How it ends what says that rules are not what the API wants."""
+
 TRACKED = "net.netfilter.nf_conntrack_"
 
 WELL = "200"
@@ -175,7 +178,7 @@ def rules_behind(
     if not facts.service_proxy.startswith("kube-proxy"):
         return NOTHING
     said = [v.removeprefix("served ") for v in answers[0] if v.startswith("served ")]
-    behind = [v for v in said if ", not " in v or "no endpoint" in v]
+    behind = [v for v in said if v.endswith(BEHIND)]
     where = f"the rules on {place.nodes[0]} serve"
     if behind:
         return confirms(f"{where} {behind[0]}")
@@ -213,8 +216,8 @@ def kubelet_unwell(
         return NOTHING
     said = " ".join(answers[0])
     if answers[0][0] == WELL:
-        return remarks(f"the kubelet on {place.nodes[0]} says there that it is well")
-    return confirms(f"the kubelet on {place.nodes[0]} is not well: {said}")
+        return remarks(f"asked on {place.nodes[0]}, the kubelet says that it is well")
+    return confirms(f"asked on {place.nodes[0]}, the kubelet is not well: {said}")
 
 
 def kubelet_unreached(
@@ -224,7 +227,7 @@ def kubelet_unreached(
     said = kubelet_unwell(place, facts, answers)
     if said.says is Says.CONFIRMS:
         return rules_out(said.line)
-    return confirms(f"{said.line}: only the way to it fails") if said.line else said
+    return confirms(said.line) if said.line else said
 
 
 def mentions(pattern: str) -> Weighs:

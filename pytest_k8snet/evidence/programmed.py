@@ -53,14 +53,16 @@ def served(
     text = "\n".join(lines)
     known = set(ADDRESS.findall(text))
     wanted = addresses(services)
-    missing = sorted(f"{_short(n)} at {a}" for a, n in wanted.items() if a not in known)
+    missing = sorted(
+        f"{_short(n)}, at {a}," for a, n in wanted.items() if a not in known
+    )
     if not wanted:
         return ()
     lacking = {name for address, name in wanted.items() if address not in known}
     total = len(set(wanted.values()))
-    counted = f"served {total - len(lacking)} of {total} Services"
+    counted = f"served {total - len(lacking)} of this run's {total} Services"
     return (
-        counted + (f", not {missing[0]}" if missing else ""),
+        counted + (f": {missing[0]} is missing" if missing else ""),
         *list(_misled(text, set(wanted.values()), slices))[:MOST],
     )
 
