@@ -484,8 +484,8 @@ def inspector(spec: LabSpec, name: str, node: str) -> dict[str, Any]:
     own = [m for m in container["volumeMounts"] if m["name"] != "ca"]
     of_node = {"name": "node", "mountPath": "/host", "readOnly": True}
     container["volumeMounts"] = [*own, of_node]
-    first = {**container, "name": "settings"}
-    first["command"] = [*COMMAND, "settings", "--out", TOLD]
+    first = {**container, "name": "look"}
+    first["command"] = [*COMMAND, "look", "--out", TOLD]
     body = pod_body(spec, [container])
     # The kubelet waits for the authority's ConfigMap, and nobody here asks for it.
     volumes = [v for v in body["volumes"] if v["name"] != "ca"]

@@ -20,11 +20,13 @@ from pytest_k8snet.diagnose import (
     Look,
     Question,
     diagnose,
+    proofs,
     suspects,
+    ways,
 )
 from pytest_k8snet.diagnose.cause import Place
 from pytest_k8snet.diagnose.evidence import Says
-from pytest_k8snet.evidence import filters, objects
+from pytest_k8snet.evidence import filters, objects, programmed
 from pytest_k8snet.model import Family
 from pytest_k8snet.report.document import answer_document
 from pytest_k8snet.report.explain import explain
@@ -33,7 +35,7 @@ from pytest_k8snet.report.recording import facts as recorded_facts
 
 if TYPE_CHECKING:
     from pytest_k8snet.diagnose.cause import Cause
-    from pytest_k8snet.diagnose.evidence import Evidence
+    from pytest_k8snet.diagnose.evidence import Evidence, Proof
     from pytest_k8snet.report.recording import Recording
 
 FACTS = facts(3, DUAL, service_proxy="kube-proxy nftables")
@@ -274,6 +276,107 @@ def test_a_service_is_held_against_its_pods(
     assert objects.service("we", [one], slices, [POD]) == ()
 
 
+def in_cluster(name: str, *addresses: str, protocol: str = "TCP") -> dict[str, Any]:
+    ports = [{"port": 80, "protocol": protocol}]
+    return {
+        "metadata": {"name": name, "namespace": "ns"},
+        "spec": {"clusterIPs": list(addresses), "ports": ports},
+    }
+
+
+def slice_of(name: str, *addresses: str) -> dict[str, Any]:
+    labels = {"kubernetes.io/service-name": name}
+    return {
+        "metadata": {"namespace": "ns", "labels": labels},
+        "endpoints": [{"addresses": [address]} for address in addresses],
+    }
+
+
+WEB, NAMED = in_cluster("web", "10.96.0.5", "fd00:96::5"), in_cluster("dns", "None")
+LEFT = in_cluster("left", "10.96.0.50")
+PROGRAMMED = """\
+table ip kube-proxy {
+\tmap service-ips {
+\t\telements = { 10.96.0.1 . tcp . 443 : goto service-2QRHZV4L-default/kubernetes,
+\t\t             10.96.0.5 . tcp . 80 : goto service-QTZCZVX5-ns/web/tcp/main }
+\t}
+\tchain service-QTZCZVX5-ns/web/tcp/main {
+\t\tnumgen random mod 1 vmap { 0 : goto endpoint-3SXY-ns/web/tcp/main__10.244.1.5/80 }
+\t}
+}
+table ip6 kube-proxy {
+\tchain service-QTZCZVX6-ns/web/tcp/main {
+\t\tip6 daddr fd00:96::5 tcp dport 80 jump mark-for-masquerade
+\t\tnumgen random mod 1 vmap { 0 : goto endpoint-R-ns/web/tcp/main__fd00.1..5/80 }
+\t}
+}
+""".splitlines()
+PROGRAMMED_TOO = """\
+-A KUBE-SERVICES -d 10.96.0.5/32 -p tcp -m comment --comment "ns/web:main cluster IP"
+-A KUBE-SERVICES -d fd00:96::5/128 -p tcp -m comment --comment "ns/web:main cluster IP"
+-A KUBE-SVC-X -m comment --comment "ns/web:main -> 10.244.1.5:80" -j KUBE-SEP-Y
+-A KUBE-SVC-Z -m comment --comment "ns/web:main -> [fd00:1::5]:80" -j KUBE-SEP-W
+""".splitlines()
+
+
+@pytest.mark.parametrize("lines", [PROGRAMMED, PROGRAMMED_TOO], ids=["nft", "iptables"])
+@pytest.mark.parametrize(
+    ("services", "endpoints", "said"),
+    [
+        (
+            [WEB, NAMED],
+            ("10.244.1.5", "fd00:1::5"),
+            ("served 1 of this run's 1 Services",),
+        ),
+        (
+            [WEB, LEFT],
+            ("10.244.1.5", "fd00:1::5"),
+            ("served 1 of this run's 2 Services: left, at 10.96.0.50, is missing",),
+        ),
+        (
+            [WEB],
+            ("10.244.2.5", "fd00:1::5"),
+            (
+                "served 1 of this run's 1 Services",
+                "served web by 10.244.1.5, which is no endpoint of it",
+            ),
+        ),
+        ([NAMED], (), ()),
+    ],
+)
+def test_the_rules_of_a_node_are_held_against_services_and_their_endpoints(
+    lines: list[str],
+    services: list[dict[str, Any]],
+    endpoints: tuple[str, ...],
+    said: tuple[str, ...],
+) -> None:
+    slices = [slice_of("web", *endpoints)]
+
+    assert programmed.served(lines, services, slices) == said
+
+
+def test_a_flow_that_is_led_to_no_endpoint_is_named() -> None:
+    flow = "udp 10.244.2.9 40053 to 10.96.0.5 80 by {} 8080"
+    gone = "10.244.1.5, which is no endpoint of it"
+    told = [flow.format(by) for by in ("10.244.1.5", "10.244.2.5", "10.96.0.5")]
+
+    found = programmed.led_astray(
+        [*told, "udp 10.244.2.9 40053 to 10.96.0.10 53 by 10.244.0.3 53"],
+        [WEB],
+        [slice_of("web", "10.244.2.5")],
+    )
+
+    assert found == (
+        f"udp from 10.244.2.9 port 40053 to web at 10.96.0.5 goes to {gone}",
+    )
+
+
+def test_only_services_with_such_a_port_have_flows_of_a_protocol() -> None:
+    names = in_cluster("names", "10.96.0.7", protocol="UDP")
+
+    assert programmed.addresses([WEB, names, NAMED], "UDP") == {"10.96.0.7": "ns/names"}
+
+
 def test_the_cluster_dns_says_whom_it_asks_and_what_goes_wrong() -> None:
     corefile = (
         ".:53 {\n    errors\n    forward . 192.0.2.1 {\n        max_concurrent 9\n"
@@ -348,13 +451,13 @@ SETTING = ("net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1")
         (
             "vxlan-fdb-wrong-vtep",
             Place((A, B)),
-            [("flannel.1 02:00:00:00:00:01 to 192.0.2.77",)],
+            [("flannel.1 02:00:00:00:00:01 to 192.0.2.77",), ()],
             Says.CONFIRMS,
         ),
         (
             "vxlan-fdb-wrong-vtep",
             Place((A, B)),
-            [("flannel.1 02:00:00:00:00:01 to 192.0.2.11",)],
+            [("flannel.1 02:00:00:00:00:01 to 192.0.2.11",), ()],
             Says.RULES_OUT,
         ),
         ("route-missing-podcidr", Place((A, B)), [("ENETUNREACH",), ()], Says.CONFIRMS),
@@ -426,6 +529,226 @@ def test_evidence_confirms_a_cause_or_rules_it_out(
 
     assert told.says is says
     assert bool(told.line) is (says is not Says.NOTHING)
+
+
+MAC_A, MAC_B, MAC_C = (f"02:00:00:00:00:{rank:02x}" for rank in range(3))
+VXLAN_B = f"flannel.1 vxlan up mac={MAC_B} mtu=1450"
+END_B = f"10.244.1.0 dev flannel.1 PERMANENT {MAC_B}"
+ETH_B = f"eth0 device up mac={MAC_B} mtu=1500"
+KNOWN_B = f"192.0.2.11 dev eth0 REACHABLE {MAC_B}"
+MISTAKEN_B = f"192.0.2.11 dev eth0 STALE {MAC_C}"
+LEADS = (f"flannel.1 {MAC_B} to 192.0.2.11", f"flannel.1 {MAC_C} to 192.0.2.12")
+
+
+@pytest.mark.parametrize(
+    ("proof", "place", "values", "says", "line"),
+    [
+        (
+            ways.TUNNEL_MISTAKEN,
+            Place((B,)),
+            [(VXLAN_B.replace(MAC_B, MAC_C),), (END_B,)],
+            Says.CONFIRMS,
+            f" to {MAC_B} ({END_B[:-18]}), the tunnel of b is at {MAC_C}",
+        ),
+        (
+            ways.TUNNEL_MISTAKEN,
+            Place((B,)),
+            [(VXLAN_B,), (END_B,)],
+            Says.RULES_OUT,
+            f"the tunnel of b is at {MAC_B}",
+        ),
+        # Routed, or without a tunnel, there is nothing to compare.
+        (ways.TUNNEL_MISTAKEN, Place((B,)), [(VXLAN_B,), (KNOWN_B,)], Says.NOTHING, ""),
+        (ways.TUNNEL_MISTAKEN, Place((B,)), [(ETH_B,), (END_B,)], Says.NOTHING, ""),
+        (
+            ways.TUNNEL_MISTAKEN,
+            Place((B,)),
+            [(VXLAN_B,), ("ENETUNREACH",)],
+            Says.NOTHING,
+            "",
+        ),
+        (
+            ways.SENT_ASTRAY,
+            Place((A, B)),
+            [LEADS, (END_B,)],
+            Says.RULES_OUT,
+            "on a flannel.1 sends what is for the Pods of b to 192.0.2.11, which is b",
+        ),
+        (
+            ways.SENT_ASTRAY,
+            Place((A, B)),
+            [LEADS, (END_B.replace(MAC_B, MAC_C),)],
+            Says.CONFIRMS,
+            f"of b ({MAC_C}) to 192.0.2.12, which is c",
+        ),
+        (
+            ways.SENT_ASTRAY,
+            Place((A, B)),
+            [(LEADS[0].replace(".11", ".77"),), (END_B,)],
+            Says.CONFIRMS,
+            "to 192.0.2.77, which is no Node",
+        ),
+        (
+            ways.SENT_ASTRAY,
+            Place((A, B)),
+            [LEADS[1:], (END_B,)],
+            Says.CONFIRMS,
+            f"of b ({MAC_B}) to nobody",
+        ),
+        (
+            ways.WRONG_NEIGHBOUR,
+            Place((A, B)),
+            [(MISTAKEN_B,), (ETH_B,), (KNOWN_B,)],
+            Says.CONFIRMS,
+            f"(192.0.2.11 dev eth0) as STALE at {MAC_C}, which no device of b has",
+        ),
+        (
+            ways.WRONG_NEIGHBOUR,
+            Place((A, B)),
+            [("192.0.2.11 dev eth0 FAILED",), (ETH_B,), (KNOWN_B,)],
+            Says.CONFIRMS,
+            "as FAILED: nobody answers when it asks who has that address",
+        ),
+        (
+            ways.WRONG_NEIGHBOUR,
+            Place((A, B)),
+            [(KNOWN_B,), (ETH_B,), (KNOWN_B,)],
+            Says.NOTHING,
+            f"as REACHABLE at {MAC_B}, and that is right",
+        ),
+        # Somebody answers for every Node, and to every Node.
+        (
+            ways.WRONG_NEIGHBOUR,
+            Place((A, B)),
+            [(MISTAKEN_B,), (ETH_B,), (MISTAKEN_B,)],
+            Says.NOTHING,
+            "",
+        ),
+        # Between them is a router.
+        (
+            ways.WRONG_NEIGHBOUR,
+            Place((A, B)),
+            [(f"192.0.2.1 dev eth0 STALE {MAC_C}",), (ETH_B,), (KNOWN_B,)],
+            Says.NOTHING,
+            "",
+        ),
+        (
+            ways.WRONG_NEIGHBOUR,
+            Place((A, B)),
+            [("192.0.2.11 dev eth0 NONE",), (ETH_B,), (KNOWN_B,)],
+            Says.NOTHING,
+            "",
+        ),
+        (
+            proofs.RULES_BEHIND,
+            Place((B,)),
+            [("services ip kube-proxy: 9", "served 2 of 9: x, at y, is missing")],
+            Says.CONFIRMS,
+            "the rules on b serve 2 of 9: x, at y, is missing",
+        ),
+        (
+            proofs.RULES_BEHIND,
+            Place((B,)),
+            [
+                (
+                    "served 9 of 9 Services",
+                    "served x by 10.244.1.9, which is no endpoint of it",
+                )
+            ],
+            Says.CONFIRMS,
+            "the rules on b serve x by 10.244.1.9, which is no endpoint of it",
+        ),
+        (
+            proofs.RULES_BEHIND,
+            Place((B,)),
+            [("served 9 of 9 Services",)],
+            Says.RULES_OUT,
+            "the rules on b serve 9 of 9 Services",
+        ),
+        (proofs.RULES_BEHIND, Place((B,)), [()], Says.NOTHING, ""),
+        (
+            proofs.PROXY_SILENT,
+            Place((B,)),
+            [("503", '{"lastUpdated": "09:00"}')],
+            Says.CONFIRMS,
+            'does not say that it is well: 503 {"lastUpdated": "09:00"}',
+        ),
+        (
+            proofs.PROXY_ROBBED,
+            Place((B,)),
+            [("200", "{}")],
+            Says.NOTHING,
+            "says that it is well: does another program remove its rules?",
+        ),
+        (
+            proofs.PROXY_ROBBED,
+            Place((B,)),
+            [("refused",)],
+            Says.NOTHING,
+            "kube-proxy on b does not say that it is well: refused",
+        ),
+        (
+            proofs.KUBELET_UNREACHED,
+            Place((B,)),
+            [("200", "ok")],
+            Says.CONFIRMS,
+            "asked on b, the kubelet says that it is well",
+        ),
+        (
+            proofs.KUBELET_UNREACHED,
+            Place((B,)),
+            [("500", "[-]syncloop failed")],
+            Says.RULES_OUT,
+            "asked on b, the kubelet is not well: 500 [-]syncloop failed",
+        ),
+        (proofs.KUBELET_UNREACHED, Place((B,)), [()], Says.NOTHING, ""),
+        (
+            proofs.KUBELET_UNWELL,
+            Place((B,)),
+            [("timed out",)],
+            Says.CONFIRMS,
+            "asked on b, the kubelet is not well: timed out",
+        ),
+    ],
+)
+def test_what_nodes_know_of_each_other_and_say_of_themselves_is_weighed(
+    proof: Proof, place: Place, values: list[tuple[str, ...]], says: Says, line: str
+) -> None:
+    questions = proof.asks(place, FACTS)
+    answers = {q: Answer(v) for q, v in zip(questions, values, strict=True)}
+
+    told = proof.says(place, FACTS, answers)
+
+    assert told.says is says
+    assert told.line.endswith(line)
+    assert bool(told.line) is bool(line)
+
+
+def test_without_another_node_only_a_neighbour_set_by_hand_is_evidence() -> None:
+    two = facts(2)
+    asked = ways.WRONG_NEIGHBOUR.asks(Place((A, B)), two)
+    by_hand = MISTAKEN_B.replace("STALE", "PERMANENT")
+
+    says = [
+        ways.WRONG_NEIGHBOUR.says(
+            Place((A, B)),
+            two,
+            dict(zip(asked, (Answer((entry,)), Answer((ETH_B,))), strict=True)),
+        ).says
+        for entry in (MISTAKEN_B, by_hand)
+    ]
+
+    assert says == [Says.NOTHING, Says.CONFIRMS]
+
+
+def test_where_a_service_proxy_is_another_its_rules_are_not_judged() -> None:
+    other = facts(3, service_proxy="Cilium")
+    (question,) = proofs.RULES_BEHIND.asks(Place((B,)), other)
+    said = Answer(("served 0 of 9: x, at y, is missing",))
+
+    told = proofs.RULES_BEHIND.says(Place((B,)), other, {question: said})
+
+    assert told.says is Says.NOTHING
 
 
 @pytest.mark.parametrize("one", CAUSES, ids=lambda c: f"{c.id}-{c.scope.name}")

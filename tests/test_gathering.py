@@ -49,25 +49,30 @@ def ask(sources: Sources, *questions: Question, seconds: float = 10) -> list[Ans
 
 
 def test_agents_say_what_they_see_without_privileges(sources: Sources) -> None:
-    settings, trace = ask(
+    settings, trace, neighbour, kubelet = ask(
         sources,
         Question(Look.SETTINGS, A),
         Question(Look.TRACE, A, "127.0.0.1"),
+        Question(Look.NEIGHBOUR, A, "127.0.0.1"),
+        Question(Look.KUBELET, A),
     )
 
     assert [v.partition("=")[0] for v in settings.values] == list(SETTINGS)
     assert trace == Answer(("127.0.0.1",))
+    assert neighbour.values[0].startswith("127.0.0.1 dev lo ")
+    assert kubelet == Answer(("refused",))  # There is none on this machine itself.
 
 
 def test_what_cannot_be_seen_says_why(sources: Sources) -> None:
-    rules, links, conditions = ask(
+    rules, flows, links, conditions = ask(
         sources,
         Question(Look.RULES, A),
+        Question(Look.FLOWS, A),
         Question(Look.LINKS, B),
         Question(Look.CONDITIONS, B),
     )
 
-    assert rules == Answer(problem=NEEDS_INSPECTOR)
+    assert rules == flows == Answer(problem=NEEDS_INSPECTOR)
     assert links == Answer(problem=f"host@{B} does not run")
     assert conditions.problem.startswith("internal error: ")
     assert not conditions.values

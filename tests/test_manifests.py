@@ -382,11 +382,14 @@ def test_an_inspector_sees_all_of_a_node_and_may_write_nothing_of_it() -> None:
 
 
 def test_what_an_inspector_leaves_behind_is_read_from_its_status() -> None:
-    message = "net.ipv4.ip_forward=1\nnet.bridge.bridge-nf-call-iptables="
+    message = (
+        "settings net.ipv4.ip_forward=1\nsettings net.bridge.bridge-nf-call-iptables=\n"
+        "kubelet 200\nkubelet ok"
+    )
     status = {"state": {"terminated": {"message": message}}}
 
-    assert told({"status": {"initContainerStatuses": [status]}}) == (
-        "net.ipv4.ip_forward=1",
-        "net.bridge.bridge-nf-call-iptables=",
-    )
-    assert told({"status": {}}) == ()
+    assert told({"status": {"initContainerStatuses": [status]}}) == {
+        "settings": ("net.ipv4.ip_forward=1", "net.bridge.bridge-nf-call-iptables="),
+        "kubelet": ("200", "ok"),
+    }
+    assert told({"status": {}}) == {}

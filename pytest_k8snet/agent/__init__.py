@@ -8,9 +8,9 @@ Every container compiles them anew, so each imports what it needs, when it needs
 and none does what costs 5 to 20 ms of every start: typing, argparse, pathlib.
 
 ``outcomes``, ``addresses`` <- ``sockets`` <- ``probe``, ``transfers``, ``listeners``,
-``netlink``, ``resolver``, ``processes`` <- ``asking`` <- a module per family of
-operations <- ``operations`` <- ``first`` <- ``serving``, ``control``, ``by_hand`` <-
-``__main__``
+``netlink``, ``resolver``, ``processes`` <- ``asking``, ``flows`` <- a module per
+family of operations <- ``operations`` <- ``first`` <- ``serving``, ``control``,
+``by_hand`` <- ``__main__``
 
 The program of a watch lies beside it: ``events``, ``watch_log`` <- ``watch_paths`` <-
 ``watcher``.

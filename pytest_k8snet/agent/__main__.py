@@ -3,7 +3,7 @@
 python3 -m agent serve --name NAME --state DIR [--port main/tcp=8080 ...]
 [--loopback 0] [--first "ADDRESS PORT"]
 python3 -m agent control [--name NAME] [--state DIR] [--container main]
-python3 -m agent facts --out FILE | settings --out FILE
+python3 -m agent facts --out FILE | look --out FILE
 python3 -m agent probe '{"op": "connect", ...}'
 python3 -m agent tcp|sctp ADDRESS PORT | udp ADDRESS PORT [SIZE | mtu]
 python3 -m agent dns SERVER|- NAME TYPE [tcp] | lookup NAME
@@ -21,7 +21,7 @@ COMMANDS = {
     "serve": "serving",
     "control": "control",
     "facts": "container",
-    "settings": "node",
+    "look": "node",
 }
 """Where the function is that runs a command."""
 

@@ -28,3 +28,9 @@ def same_address(one: str, other: str) -> bool:
     if family != family_of(other):
         return False
     return socket.inet_pton(family, one) == socket.inet_pton(family, other)
+
+
+def spelled(address: bytes) -> str:
+    """Write an address as people do."""
+    family = socket.AF_INET if len(address) == 4 else socket.AF_INET6
+    return socket.inet_ntop(family, address)

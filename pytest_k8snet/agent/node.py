@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import errno
+import http.client
 import os
 import socket
 import struct
 import subprocess
 
-from .addresses import family_of
+from .addresses import family_of, spelled
+from .flows import flows
 from .netlink import DUMP, NLMSG_ERROR, ONE, attributes, netlink
-from .outcomes import ANSWERED, NOT_PROBED, Stop
+from .outcomes import (
+    ANSWERED,
+    ANSWERED_WRONGLY,
+    NOT_PROBED,
+    OUTCOME_OF_ERRNO,
+    TIMED_OUT,
+    Stop,
+    TimedOut,
+)
 from .probe import Probe
 
 TYPE_CHECKING = False
@@ -26,6 +36,25 @@ PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 MOST_OUTPUT = 8 << 20
 RTM_GETROUTE, RTA_DST, RTA_OIF, RTA_GATEWAY = 26, 1, 4, 5
 RTM_GETNEIGH, AF_BRIDGE, NDA_DST, NDA_LLADDR = 30, 7, 1, 2
+
+STATES = {
+    0x01: "INCOMPLETE",
+    0x02: "REACHABLE",
+    0x04: "STALE",
+    0x08: "DELAY",
+    0x10: "PROBE",
+    0x20: "FAILED",
+    0x40: "NOARP",
+    0x80: "PERMANENT",
+}
+"""Of neighbours, as ``ip neigh`` names them."""
+
+LOOPBACK, KUBELET, KUBE_PROXY = "127.0.0.1", 10248, 10256
+"""Where the kubelet says whether it is well, and the port of kube-proxy."""
+
+HEALTH_SECONDS, LOOPBACK_SECONDS = 2.0, 1.0
+
+FEW = 200  # bytes: the first words of an answer
 
 SETTINGS = (
     *("net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding"),
@@ -59,10 +88,13 @@ def look_at_settings(_: Probe) -> list[str]:
     return [f"{name}={first_line(f'/proc/sys/{file}')}" for name, file in files]
 
 
-def settings(options: Options) -> int:
-    """Write the settings into a file: what a Node says that no stream reaches."""
-    with open(options.text("out"), "w", encoding="ascii") as out:
-        out.write("\n".join(look_at_settings(Probe({}, "", {}))))
+def look(options: Options) -> int:
+    """Write into a file, as "look value", what a Node says that no stream reaches."""
+    probe = Probe({}, "", {})
+    lines = [f"settings {value}" for value in look_at_settings(probe)]
+    lines += [f"kubelet {value}" for value in look_at_kubelet(probe)]
+    with open(options.text("out"), "w", encoding="ascii", errors="replace") as out:
+        out.write("\n".join(lines))
     return 0
 
 
@@ -86,8 +118,8 @@ def look_at_links(_: Probe) -> list[str]:
     return found
 
 
-def look_at_route(probe: Probe) -> list[str]:
-    """Ask the kernel which way leads to an address, as ``ip route get`` does."""
+def way_to(probe: Probe) -> tuple[str, dict[int, bytes]]:
+    """Ask the kernel for the route to an address: its attributes, or the errno."""
     address = probe.text("address")
     family = family_of(address)
     packed = socket.inet_pton(family, address)
@@ -96,14 +128,48 @@ def look_at_route(probe: Probe) -> list[str]:
     ((kind, answer),) = netlink(RTM_GETROUTE, ONE, asked, probe.left)
     if kind == NLMSG_ERROR:
         number = -struct.unpack_from("=i", answer)[0]
-        return [errno.errorcode.get(number, str(number))]
-    told = dict(attributes(answer, 12))
-    via = told.get(RTA_GATEWAY)
-    way = [f"via {socket.inet_ntop(family, via)}"] if via else []
-    if RTA_OIF in told:
-        (index,) = struct.unpack("=I", told[RTA_OIF])
+        return errno.errorcode.get(number, str(number)), {}
+    return "", dict(attributes(answer, 12))
+
+
+def device(told: dict[int, bytes]) -> int:
+    """Give the number of the device that a route leads to; 0 for none."""
+    return int(struct.unpack("=I", told.get(RTA_OIF, bytes(4)))[0])
+
+
+def look_at_route(probe: Probe) -> list[str]:
+    """Ask the kernel which way leads to an address, as ``ip route get`` does."""
+    problem, told = way_to(probe)
+    if problem:
+        return [problem]
+    via, index = told.get(RTA_GATEWAY), device(told)
+    way = [f"via {spelled(via)}"] if via else []
+    if index:
         way.append(f"dev {socket.if_indextoname(index)}")
     return [" ".join(way)]
+
+
+def look_at_neighbour(probe: Probe) -> list[str]:
+    """Say what is known of the next hop on the way to an address.
+
+    It is what ``ip neigh`` knows: "ADDRESS dev NAME STATE MAC", with NONE for a state
+    when it knows nothing; or the errno when there is no way.
+    """
+    problem, told = way_to(probe)
+    if problem:
+        return [problem]
+    hop = told.get(RTA_GATEWAY) or told[RTA_DST]
+    index = device(told)
+    family = socket.AF_INET if len(hop) == 4 else socket.AF_INET6
+    known = "NONE"
+    asked = struct.pack("=B3xiHBB", family, 0, 0, 0, 0)
+    for _kind, entry in netlink(RTM_GETNEIGH, DUMP, asked, probe.left):
+        at, state = struct.unpack_from("=iH", entry, 4)
+        said = dict(attributes(entry, 12))
+        if (at, said.get(NDA_DST)) == (index, hop):
+            mac = said.get(NDA_LLADDR, b"").hex(":")
+            known = f"{STATES.get(state, 'NONE')} {mac}".rstrip()
+    return [f"{spelled(hop)} dev {socket.if_indextoname(index)} {known}"]
 
 
 def look_at_forwarding(probe: Probe) -> list[str]:
@@ -115,10 +181,46 @@ def look_at_forwarding(probe: Probe) -> list[str]:
         told = dict(attributes(entry, 12))
         to, mac = told.get(NDA_DST), told.get(NDA_LLADDR)
         if to and mac:
-            family = socket.AF_INET if len(to) == 4 else socket.AF_INET6
             name = socket.if_indextoname(index)
-            found.append(f"{name} {mac.hex(':')} to {socket.inet_ntop(family, to)}")
+            found.append(f"{name} {mac.hex(':')} to {spelled(to)}")
     return sorted(found)
+
+
+def look_at_flows(probe: Probe) -> list[str]:
+    """Give the UDP flows that are tracked to some addresses, and who answers them.
+
+    Only who may administer the network is told: what ``conntrack -L -p udp`` shows.
+    """
+    addresses = probe.request["addresses"]
+    return sorted(flows([str(one) for one in addresses], probe.left))
+
+
+def look_at_kubelet(probe: Probe) -> list[str]:
+    """Ask the kubelet whether it is well."""
+    return well(LOOPBACK, KUBELET, probe.left(LOOPBACK_SECONDS))
+
+
+def look_at_proxy(probe: Probe) -> list[str]:
+    """Ask kube-proxy whether it is well."""
+    return well(probe.text("address"), KUBE_PROXY, probe.left(HEALTH_SECONDS))
+
+
+def well(address: str, port: int, seconds: float) -> list[str]:
+    """Give the HTTP status, and how the answer begins; or why there is none."""
+    asked = http.client.HTTPConnection(address, port, timeout=seconds)
+    try:
+        asked.request("GET", "/healthz")
+        answer = asked.getresponse()
+        words = answer.read(FEW).decode("latin-1").split()
+    except TimedOut:
+        return [TIMED_OUT]
+    except OSError as error:
+        return [OUTCOME_OF_ERRNO.get(error.errno or 0, ANSWERED_WRONGLY)]
+    except http.client.HTTPException:
+        return [ANSWERED_WRONGLY]
+    finally:
+        asked.close()
+    return [str(answer.status), " ".join(words)]
 
 
 def look_at_rules(probe: Probe) -> list[str]:
@@ -176,7 +278,11 @@ LOOKS: dict[str, Callable[[Probe], list[str]]] = {
     "settings": look_at_settings,
     "links": look_at_links,
     "route": look_at_route,
+    "neighbour": look_at_neighbour,
     "forwarding": look_at_forwarding,
+    "kubelet": look_at_kubelet,
+    "health": look_at_proxy,
+    "flows": look_at_flows,
     "rules": look_at_rules,
     "plugins": look_at_plugins,
 }

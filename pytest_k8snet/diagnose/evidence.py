@@ -33,17 +33,20 @@ class Look(StrEnum):
     LINKS = "links"  # "name type state mac=...", of a bridge's ports also "hairpin=..."
     FORWARDING = "forwarding"  # of a Node's tunnels: "name mac to ADDRESS"
     ROUTE = "route"  # to an address: "via ADDRESS dev NAME", or the errno
-    HEALTH = "health"  # of kube-proxy: the HTTP status, or why there is none
+    NEIGHBOUR = "neighbour"  # next hop to an address: "ADDRESS dev NAME STATE MAC"
+    HEALTH = "health"  # of kube-proxy: HTTP status, and its words; or why there is none
+    KUBELET = "kubelet"  # the kubelet's health, likewise
 
     # Any agent asks.
     TRACE = "trace"  # to an address: who answers at each hop, "*" for nobody
 
     # A privileged Pod looks.
-    RULES = "rules"  # "hook table chain: rule", and "services table: count"
+    RULES = "rules"  # "hook table chain: rule", "services table: count", "served WORDS"
     PLUGINS = "plugins"  # "folder: file", and "folder: count addresses"
+    FLOWS = "flows"  # of UDP, tracked, to what is no endpoint of the Service, in words
 
 
-PRIVILEGED = frozenset({Look.RULES, Look.PLUGINS})
+PRIVILEGED = frozenset({Look.RULES, Look.PLUGINS, Look.FLOWS})
 """What only ``--k8snet-inspect-nodes`` lets us see."""
 
 
@@ -112,6 +115,11 @@ def confirms(line: str) -> Testimony:
 def rules_out(line: str) -> Testimony:
     """Say that it is not so."""
     return Testimony(Says.RULES_OUT, line)
+
+
+def remarks(line: str) -> Testimony:
+    """Say what is worth knowing where it is so, and decides nothing."""
+    return Testimony(Says.NOTHING, line)
 
 
 Values = tuple[str, ...]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from ipaddress import ip_network
 from typing import TYPE_CHECKING
 
 from pytest_k8snet.diagnose.evidence import (
@@ -11,8 +10,10 @@ from pytest_k8snet.diagnose.evidence import (
     Look,
     Proof,
     Question,
+    Says,
     Testimony,
     confirms,
+    remarks,
     rules_out,
 )
 from pytest_k8snet.model import Family
@@ -22,15 +23,18 @@ if TYPE_CHECKING:
 
     from pytest_k8snet.diagnose.cause import Place
     from pytest_k8snet.diagnose.evidence import Asks, Values, Weighs
-    from pytest_k8snet.model import ClusterFacts, Node
+    from pytest_k8snet.model import ClusterFacts
 
 FULL = 0.95
 """The part of the connection table from which on it is as good as full."""
 
+BEHIND = ("is missing", "is no endpoint of it")
+"""How it ends what says that rules are not what the API wants."""
+
 TRACKED = "net.netfilter.nf_conntrack_"
 
-TUNNELS = ("flannel", "vxlan", "tunl", "wireguard", "cilium", "geneve", "gre", "wg")
-"""How the names of devices begin that lead to other Nodes by themselves."""
+WELL = "200"
+"""How who is well answers, in HTTP."""
 
 HOSTILE = r"\b(?:drop|reject)\b|policy drop"
 DROPS = r"^(?!policy).*\bdrop\b"
@@ -58,23 +62,6 @@ def of_things(look: Look) -> Asks:
 def of_cluster(look: Look) -> Asks:
     """Ask once."""
     return lambda _place, _facts: (Question(look),)
-
-
-def of_ways(place: Place, facts: ClusterFacts) -> tuple[Question, ...]:
-    """Ask for the ways from the first Node to the second one's Pods, and to others'."""
-    node, peer = place.nodes
-    others = [n for n in facts.nodes if n.name not in place.nodes][:1]
-    known = {n.name: n for n in (*facts.nodes, *facts.left_out)}
-    towards = [n for n in (known.get(peer), *others) if n is not None]
-    ways = (_inside(n, place.family or facts.families[0]) for n in towards)
-    return tuple(Question(Look.ROUTE, node, address) for address in ways if address)
-
-
-def _inside(node: Node, family: Family) -> str:
-    """Give an address in a Node's range; "" without one."""
-    version = 6 if family is Family.IPV6 else 4
-    ranges = (ip_network(cidr) for cidr in node.pod_cidrs)
-    return next((str(r[2]) for r in ranges if r.version == version), "")
 
 
 # ----------------------------------------------------------------------------- weighing
@@ -138,71 +125,6 @@ def no_hairpin(
     )
 
 
-def tunnel_down(
-    place: Place, _facts: ClusterFacts, answers: tuple[Values, ...]
-) -> Testimony:
-    """Look for the device of the overlay."""
-    (node, *_) = place.nodes
-    devices = [link.split() for link in answers[0] if link.split()[1:2] == ["vxlan"]]
-    down = [name for name, _, state, *_ in devices if state == "down"]
-    if down or not devices:
-        return confirms(f"{down[0] if down else 'the tunnel'} is not up on {node}")
-    return rules_out(f"{devices[0][0]} is up on {node}")
-
-
-def other_tunnel_address(
-    place: Place, _facts: ClusterFacts, answers: tuple[Values, ...]
-) -> Testimony:
-    """Compare a tunnel's hardware address with the one that its peers are told."""
-    links, published = answers
-    told = {p.split()[1].lower() for p in published if p.startswith("mac ")}
-    devices = [link for link in links if link.split()[1:2] == ["vxlan"]]
-    macs = [re.search(r"mac=(\S+)", link) for link in devices]
-    own = {m[1].lower() for m in macs if m}
-    if not told or not own:
-        return NOTHING
-    says = " ".join(sorted(own)), " ".join(sorted(told))
-    line = (
-        f"the tunnel of {place.nodes[0]} is at {says[0]}, its peers are told {says[1]}"
-    )
-    return rules_out(line) if told <= own else confirms(line)
-
-
-def sent_astray(
-    place: Place, facts: ClusterFacts, answers: tuple[Values, ...]
-) -> Testimony:
-    """Look for frames that a Node's tunnel sends to what is no Node."""
-    known = {a for n in (*facts.nodes, *facts.left_out) for a in n.addresses}
-    of_vxlan = [line for line in answers[0] if line.startswith(TUNNELS)]
-    astray = [line for line in of_vxlan if line.split()[-1] not in known]
-    (node, *_) = place.nodes
-    if astray:
-        return confirms(f"on {node} {astray[0]}, which is no Node")
-    return rules_out(f"the tunnel of {node} leads to Nodes") if of_vxlan else NOTHING
-
-
-def no_route(
-    place: Place, facts: ClusterFacts, answers: tuple[Values, ...]
-) -> Testimony:
-    """Judge the way to the peer's Pods by where the way to other Nodes' Pods leads."""
-    node, peer = place.nodes
-    if not answers or not answers[0]:
-        return NOTHING
-    way, other = answers[0][0], [a[0] for a in answers[1:] if a]
-    line = f"from {node} the way to the Pods of {peer} is {way}"
-    if not way.startswith(("via ", "dev ")):
-        return confirms(f"{node} has no way to the Pods of {peer}: {way}")
-    hop = re.search(r"via (\S+)", way)
-    owner = {a: n.name for n in (*facts.nodes, *facts.left_out) for a in n.addresses}
-    device = way.rpartition("dev ")[2]
-    if owner.get(hop[1] if hop else "") == peer or device.startswith(TUNNELS):
-        return rules_out(line)
-    # Where a router knows all ranges, the default route is the right one.
-    if hop and other and way not in other:
-        return confirms(line)
-    return NOTHING
-
-
 def filters(
     *hooks: str, what: str = HOSTILE, such: str = "", else_not: bool = False
 ) -> Weighs:
@@ -249,16 +171,63 @@ def no_service_rules(
     return rules_out(line) if known else confirms(line)
 
 
+def rules_behind(
+    place: Place, facts: ClusterFacts, answers: tuple[Values, ...]
+) -> Testimony:
+    """See whether the rules know every Service, and lead to its endpoints only."""
+    if not facts.service_proxy.startswith("kube-proxy"):
+        return NOTHING
+    said = [v.removeprefix("served ") for v in answers[0] if v.startswith("served ")]
+    behind = [v for v in said if v.endswith(BEHIND)]
+    where = f"the rules on {place.nodes[0]} serve"
+    if behind:
+        return confirms(f"{where} {behind[0]}")
+    return rules_out(f"{where} {said[0]}") if said else NOTHING
+
+
 def proxy_silent(
     place: Place, facts: ClusterFacts, answers: tuple[Values, ...]
 ) -> Testimony:
     """See whether kube-proxy says that it is well."""
     if not facts.service_proxy.startswith("kube-proxy") or not answers[0]:
         return NOTHING
-    said, node = answers[0][0], place.nodes[0]
-    if said == "200":
+    node = place.nodes[0]
+    if answers[0][0] == WELL:
         return rules_out(f"kube-proxy on {node} says that it is well")
-    return confirms(f"kube-proxy on {node} does not say that it is well: {said}")
+    return confirms(
+        f"kube-proxy on {node} does not say that it is well: {' '.join(answers[0])}"
+    )
+
+
+def proxy_robbed(
+    place: Place, facts: ClusterFacts, answers: tuple[Values, ...]
+) -> Testimony:
+    """Say whether kube-proxy is well, where there are no rules: not why."""
+    said = proxy_silent(place, facts, answers)
+    robbed = ": does another program remove its rules?"
+    return remarks(said.line + robbed * (said.says is Says.RULES_OUT))
+
+
+def kubelet_unwell(
+    place: Place, _facts: ClusterFacts, answers: tuple[Values, ...]
+) -> Testimony:
+    """See whether the kubelet says, on its own Node, that it is well."""
+    if not answers[0]:
+        return NOTHING
+    said = " ".join(answers[0])
+    if answers[0][0] == WELL:
+        return remarks(f"asked on {place.nodes[0]}, the kubelet says that it is well")
+    return confirms(f"asked on {place.nodes[0]}, the kubelet is not well: {said}")
+
+
+def kubelet_unreached(
+    place: Place, facts: ClusterFacts, answers: tuple[Values, ...]
+) -> Testimony:
+    """See whether the kubelet is well, so that only the way to it may be at fault."""
+    said = kubelet_unwell(place, facts, answers)
+    if said.says is Says.CONFIRMS:
+        return rules_out(said.line)
+    return confirms(said.line) if said.line else said
 
 
 def mentions(pattern: str) -> Weighs:
@@ -322,11 +291,12 @@ def strays(
 
 
 def anything(
-    _place: Place, _facts: ClusterFacts, answers: tuple[Values, ...]
+    place: Place, _facts: ClusterFacts, answers: tuple[Values, ...]
 ) -> Testimony:
     """Confirm by whatever there is to say."""
     lines = [value for values in answers for value in values]
-    return confirms(lines[0]) if lines else NOTHING
+    where = f"on {place.nodes[0]} " if place.nodes else ""
+    return confirms(where + lines[0]) if lines else NOTHING
 
 
 # ------------------------------------------------------------------------------- proofs
@@ -345,19 +315,13 @@ BRIDGE_UNSEEN = Proof(
 )
 TABLE_FULL = Proof(of_node(Look.SETTINGS), table_full)
 NO_HAIRPIN = Proof(of_node(Look.LINKS), no_hairpin)
-TUNNEL_DOWN = Proof(of_node(Look.LINKS), tunnel_down)
-TUNNEL_MOVED = Proof(
-    lambda place, _: (
-        Question(Look.LINKS, place.nodes[0]),
-        Question(Look.TUNNEL, place.nodes[0]),
-    ),
-    other_tunnel_address,
-)
-SENT_ASTRAY = Proof(of_node(Look.FORWARDING), sent_astray)
-NO_ROUTE = Proof(of_ways, no_route)
 NO_SERVICE_RULES = Proof(of_node(Look.RULES), no_service_rules)
 AGENTS = "flannel|cilium|calico|antrea|kube-router|ovnkube|weave|kindnet"
+RULES_BEHIND = Proof(of_node(Look.RULES), rules_behind)
 PROXY_SILENT = Proof(of_node(Look.HEALTH), proxy_silent)
+PROXY_ROBBED = Proof(of_node(Look.HEALTH), proxy_robbed)
+KUBELET_UNWELL = Proof(of_node(Look.KUBELET), kubelet_unwell)
+KUBELET_UNREACHED = Proof(of_node(Look.KUBELET), kubelet_unreached)
 
 
 def ruled(

@@ -14,7 +14,7 @@ from pytest_k8snet import manifests
 from pytest_k8snet.cluster.discover import pod_addresses
 from pytest_k8snet.cluster.errors import ApiError, ClusterError
 from pytest_k8snet.diagnose import PRIVILEGED, Answer, Look, Question
-from pytest_k8snet.evidence import filters, objects
+from pytest_k8snet.evidence import filters, objects, programmed
 from pytest_k8snet.evidence.inspectors import Inspectors
 from pytest_k8snet.model import Actor, Outcome, Role
 
@@ -30,7 +30,10 @@ WORKERS = 16
 MARGIN = 0.5
 """Seconds at the end of the time that are left to take what came."""
 
-INSPECTED = PRIVILEGED | {Look.SETTINGS}
+UNREACHED = frozenset({Look.SETTINGS, Look.KUBELET})
+"""What an inspector leaves behind, so that it is known even without a stream."""
+
+INSPECTED = PRIVILEGED | UNREACHED
 """What an inspector tells, where there is one."""
 
 MOST_INSPECTED = 8
@@ -38,7 +41,6 @@ MOST_INSPECTED = 8
 
 TRACE_SECONDS = 1.5
 LOOK_SECONDS = 5.0
-PROXY_HEALTH = {"op": "http", "port": 10256, "path": "/healthz", "timeout": 2.0}
 SYSTEM = DNS_PODS = "/api/v1/namespaces/kube-system/pods"
 SLICES = "/apis/discovery.k8s.io/v1"
 COREFILE = "/api/v1/namespaces/kube-system/configmaps/coredns"
@@ -123,8 +125,8 @@ def _answer(
             return Answer(OF_API[question.look](question, sources))
         return Answer(_from_agent(question, sources, inspectors, end))
     except ClusterError as error:
-        if question.look is Look.SETTINGS and inspectors.on(question.node):
-            return inspectors.settings(question.node, end)
+        if question.look in UNREACHED and inspectors.on(question.node):
+            return inspectors.left_behind(question.look, question.node, end)
         return Answer(problem=str(error))
     except Exception as error:  # noqa: BLE001 - a bug must not hide the results
         return Answer(problem=f"internal error: {error!r}")
@@ -143,54 +145,58 @@ def _from_agent(
     if channel is None:
         need = NEEDS_INSPECTOR if question.look in PRIVILEGED else ""
         raise ClusterError(need or f"{actor} does not run")
-    return OF_AGENTS[question.look](question, channel, sources.facts)
-
-
-def _ask(channel: Channel, request: Mapping[str, Any]) -> Mapping[str, Any]:
-    return channel.submit([request])[0].result()
+    return OF_AGENTS.get(question.look, _look)(question, channel, sources)
 
 
 def _told(channel: Channel, request: Mapping[str, Any]) -> Values:
-    reply = _ask(channel, request)
+    reply = channel.submit([request])[0].result()
     if reply["outcome"] != Outcome.ANSWERED:
         raise ClusterError(f"{reply['outcome']}: {reply.get('detail', '')}")
     return tuple(reply["values"])
 
 
-def _look(question: Question, channel: Channel, facts: ClusterFacts) -> Values:
-    del facts
+def _look(
+    question: Question, channel: Channel, sources: Sources, **more: Any
+) -> Values:
+    del sources
     request = {"op": "look", "what": str(question.look), "timeout": LOOK_SECONDS}
-    return _told(channel, request | {"address": question.thing})
+    return _told(channel, request | {"address": question.thing} | more)
 
 
-def _trace(question: Question, channel: Channel, facts: ClusterFacts) -> Values:
-    del facts
+def _trace(question: Question, channel: Channel, sources: Sources) -> Values:
+    del sources
     request = {"op": "trace", "address": question.thing, "timeout": TRACE_SECONDS}
     return _told(channel, request)
 
 
-def _health(question: Question, channel: Channel, facts: ClusterFacts) -> Values:
-    (address, *_) = facts.node(question.node).addresses
-    reply = _ask(channel, PROXY_HEALTH | {"address": address})
-    outcome = Outcome(reply["outcome"])
-    if outcome is Outcome.NOT_PROBED:
-        raise ClusterError(f"{outcome}: {reply.get('detail', '')}")
-    return tuple(reply["values"]) or (str(outcome),)
+def _health(question: Question, channel: Channel, sources: Sources) -> Values:
+    (address, *_) = sources.facts.node(question.node).addresses
+    return _look(question, channel, sources, address=address)
+
+
+def _rules(question: Question, channel: Channel, sources: Sources) -> Values:
+    lines = _look(question, channel, sources)
+    services, slices, _ = sources.services()
+    return (*filters.rules(lines), *programmed.served(lines, services, slices))
+
+
+def _flows(question: Question, channel: Channel, sources: Sources) -> Values:
+    services, slices, _ = sources.services()
+    addresses = sorted(programmed.addresses(services, "UDP"))
+    found = _look(question, channel, sources, addresses=addresses)
+    return programmed.led_astray(found, services, slices)
 
 
 AGENTS = {Look.TRACE: Role.CLIENT}
 """Who looks, where it is not the host-network Pod, or the inspector."""
 
-OF_AGENTS: Mapping[Look, Callable[[Question, Channel, ClusterFacts], Values]] = {
-    Look.SETTINGS: _look,
-    Look.LINKS: _look,
-    Look.ROUTE: _look,
-    Look.FORWARDING: _look,
+OF_AGENTS: Mapping[Look, Callable[[Question, Channel, Sources], Values]] = {
     Look.HEALTH: _health,
     Look.TRACE: _trace,
-    Look.RULES: lambda *asked: filters.rules(_look(*asked)),
-    Look.PLUGINS: _look,
+    Look.RULES: _rules,
+    Look.FLOWS: _flows,
 }
+"""How it is looked, where more is needed than what the agent sees."""
 
 
 # ---------------------------------------------------------------------- from the API

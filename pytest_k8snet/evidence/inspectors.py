@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -17,10 +18,13 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pytest_k8snet.cluster.api import Api
+    from pytest_k8snet.diagnose import Look
     from pytest_k8snet.manifests import LabSpec
 
 OPEN_SECONDS = 5.0
-Told = TypeVar("Told")
+Told = Mapping[str, tuple[str, ...]]
+"""Values, by the look that they are of."""
+Came = TypeVar("Came")
 
 
 class Inspectors:
@@ -41,8 +45,7 @@ class Inspectors:
         }
         self._namespace = spec.namespace(manifests.INSPECT)
         self._channels: dict[str, Future[Channel]] = {node: Future() for node in nodes}
-        self._settings: dict[str, Future[tuple[str, ...]]]
-        self._settings = {node: Future() for node in nodes}
+        self._told: dict[str, Future[Told]] = {node: Future() for node in nodes}
         self._over = threading.Event()
 
     def create(self) -> None:
@@ -63,10 +66,10 @@ class Inspectors:
         """
         return _awaited(self._channels[node], end) if self.on(node) else None
 
-    def settings(self, node: str, end: float) -> Answer:
+    def left_behind(self, look: Look, node: str, end: float) -> Answer:
         """Wait for what the first container on a Node tells, even without a stream."""
         try:
-            return Answer(_awaited(self._settings[node], end))
+            return Answer(_awaited(self._told[node], end).get(look, ()))
         except ClusterError as error:
             return Answer(problem=str(error))
 
@@ -92,14 +95,14 @@ class Inspectors:
                     if pod is None:
                         self._fail(node, ClusterError(f"no inspector: {problem}"))
                     else:
-                        self._settings[node].set_result(told(pod))
+                        self._told[node].set_result(told(pod))
                         pool.submit(self._open, node, name)
         except ClusterError as error:
             for node in self._channels:
                 self._fail(node, error)
 
     def _fail(self, node: str, error: ClusterError) -> None:
-        for one in (self._channels[node], self._settings[node]):
+        for one in (self._channels[node], self._told[node]):
             if not one.done():
                 one.set_exception(error)
 
@@ -133,14 +136,17 @@ class Inspectors:
         apply.create_all(self._api, [(self._namespace, pod) for pod in pods])
 
 
-def told(pod: dict[str, Any]) -> tuple[str, ...]:
-    """Read what the first container of an inspector left behind."""
+def told(pod: dict[str, Any]) -> Told:
+    """Read what the first container of an inspector left behind: "look value"."""
     statuses = pod.get("status", {}).get("initContainerStatuses") or [{}]
     message = statuses[0].get("state", {}).get("terminated", {}).get("message", "")
-    return tuple(str(message).split())
+    found: dict[str, tuple[str, ...]] = {}
+    for look, _, value in (line.partition(" ") for line in message.splitlines()):
+        found[look] = (*found.get(look, ()), value)
+    return found
 
 
-def _awaited(one: Future[Told], end: float) -> Told:
+def _awaited(one: Future[Came], end: float) -> Came:
     try:
         return one.result(max(0.0, end - time.monotonic()))
     except TimeoutError:

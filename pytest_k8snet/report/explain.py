@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pytest_k8snet.diagnose import CAUSES, PRIVILEGED
-from pytest_k8snet.diagnose.cause import Place
+from pytest_k8snet.diagnose.cause import Place, Scope
 from pytest_k8snet.model import ClusterFacts, Kind, Node
 from pytest_k8snet.plan import checks
 from pytest_k8snet.report.areas import AREAS
@@ -27,8 +27,20 @@ ANYWHERE = {
 }
 """Stands for the places that a finding names."""
 
-PLACE = Place(("NODE", "PEER"), ("THING",))
-FACTS = ClusterFacts("", "", nodes=(Node("PEER", pod_cidrs=("192.0.2.0/24",)),))
+PLACES = {
+    Scope.NODE: Place(("NODE",)),
+    Scope.PAIR: Place(("NODE", "PEER")),
+    Scope.OBJECT: Place(things=("THING",)),
+    Scope.CLUSTER: Place(),
+}
+FACTS = ClusterFacts(
+    "",
+    "",
+    nodes=tuple(
+        Node(name, addresses=(f"{name}'s address",), pod_cidrs=("192.0.2.0/24",))
+        for name in PLACES[Scope.PAIR].nodes
+    ),
+)
 
 
 class UnknownId(ValueError):  # noqa: N818 - reads as what is wrong
@@ -120,7 +132,7 @@ def _cause(cause: Cause) -> str:
 def _looks(cause: Cause) -> Iterable[str]:
     """Say what is looked at to confirm a cause, or to rule it out."""
     for proof in cause.proofs:
-        for question in proof.asks(PLACE, FACTS):
+        for question in proof.asks(PLACES[cause.scope], FACTS):
             needs = question.look in PRIVILEGED
             yield f"{question}{' (--k8snet-inspect-nodes)' if needs else ''}"
 

@@ -26,6 +26,7 @@ pytestmark = pytest.mark.cluster
 
 INSPECT = "--k8snet-inspect-nodes"
 CHOSEN = ("-m", "rule2 or rule3")
+WRONG_MAC = "02:00:00:00:00:99"
 
 
 @contextmanager
@@ -37,6 +38,19 @@ def bridge_unseen(site: Site) -> Iterator[None]:
         yield
     finally:
         site.run("worker2", "sh", "-c", f"echo 1 >{setting}")
+
+
+@contextmanager
+def wrong_neighbour(site: Site) -> Iterator[None]:
+    """Have a Node take another one for a machine that is not there."""
+    address = next(a for a in site.addresses("worker") if ":" not in a)
+    entry = (address, "dev", "eth0")
+    mac = ("lladdr", WRONG_MAC, "nud", "permanent")
+    try:
+        site.run("worker2", "ip", "neigh", "replace", *entry, *mac)
+        yield
+    finally:
+        site.run("worker2", "ip", "neigh", "del", *entry)
 
 
 def first(run: SuiteRun) -> FindingDocument:
@@ -74,8 +88,14 @@ def told_again(run: SuiteRun) -> list[tuple[str, str]]:
             "kube-proxy-rules-missing",
             "there are rules for 0 ports of Services",
         ),
+        (
+            wrong_neighbour,
+            (),
+            "arp-stale-peer-node",
+            f"as PERMANENT at {WRONG_MAC}, which no device of ",
+        ),
     ],
-    ids=["settings", "packet-filters", "service-rules"],
+    ids=["settings", "packet-filters", "service-rules", "neighbours"],
 )
 def test_a_cause_is_confirmed_on_its_node(
     inject: Inject, args: tuple[str, ...], cause: str, line: str, suite: Suite
@@ -88,6 +108,20 @@ def test_a_cause_is_confirmed_on_its_node(
     assert found.confidence == Confidence.CONFIRMED
     assert any(line in said for said in found.evidence), found.evidence
     assert told_again(run)[0] == (cause, Confidence.CONFIRMED)
+
+
+def test_a_kubelet_that_nobody_reaches_says_itself_that_it_is_well(
+    suite: Suite,
+) -> None:
+    with netfilter.kubelet_closed("worker2")(suite.site):
+        run = suite.run("-k", "KUBELET-EXEC", INSPECT)
+
+    found = first(run)
+    worker = suite.site.full("worker2")
+    assert (found.cause, found.nodes) == ("node-internalip-wrong", (worker,))
+    assert found.confidence == Confidence.CONFIRMED, run.output
+    said = f"asked on {worker}, the kubelet says that it is well"
+    assert said in found.evidence, found.evidence
 
 
 def test_a_healthy_cluster_is_not_looked_at(suite: Suite) -> None:

@@ -26,13 +26,18 @@ from pytest_k8snet.diagnose.matrix import RUNS
 from pytest_k8snet.diagnose.proofs import (
     DROPS,
     FORWARDING_OFF,
-    NO_ROUTE,
-    SENT_ASTRAY,
+    KUBELET_UNREACHED,
     TABLE_FULL,
-    TUNNEL_DOWN,
-    TUNNEL_MOVED,
     TUNNEL_PORTS,
     ruled,
+)
+from pytest_k8snet.diagnose.ways import (
+    NO_ROUTE,
+    SENT_ASTRAY,
+    TUNNEL_DOWN,
+    TUNNEL_MISTAKEN,
+    TUNNEL_MOVED,
+    WRONG_NEIGHBOUR,
 )
 from pytest_k8snet.model import Outcome
 
@@ -133,7 +138,9 @@ NODE_CAUSES = (
             Sign(NODE_TO_POD, either_way),
             Sign(POD_TO_NODE, either_way),
         ),
-        next="on {node}: ip neigh; is the hardware address of {peer} the right one?",
+        proofs=(WRONG_NEIGHBOUR,),
+        next="on {node}: ip neigh; is the hardware address of {peer} the right one? "
+        "is there a firewall between them?",
         link=THREADS + "flannel-io/flannel/issues/533",
     ),
     Cause(
@@ -185,7 +192,7 @@ NODE_CAUSES = (
         says="The tunnel of {node} is dead{only}: no other Node reaches its Pods.",
         signs=TUNNEL_DEAD,
         where=has_overlay,
-        proofs=(TUNNEL_MOVED,),
+        proofs=(TUNNEL_MOVED, TUNNEL_MISTAKEN),
         next="on {node}: ip -d link show type vxlan; compare its address with what the "
         "other Nodes know: ip neigh, bridge fdb",
         link=THREADS + "flannel-io/flannel/issues/1155",
@@ -370,6 +377,7 @@ NODE_CAUSES = (
             Sign(POD, crossing, fails=False),
         ),
         breaks=("KUBELET-EXEC", "KUBELET-LOGS"),
+        proofs=(KUBELET_UNREACHED,),
         next="kubectl get node {node} -o wide: is its InternalIP the one that its "
         "kubelet listens on, and is 10250 let through?",
         link=THREADS + "kubernetes/website/issues/6870",

@@ -17,6 +17,7 @@ from pytest_k8snet.diagnose.causes._traffic import POD, THREADS
 from pytest_k8snet.diagnose.evidence import Look, Proof
 from pytest_k8snet.diagnose.matrix import RUNS
 from pytest_k8snet.diagnose.proofs import (
+    KUBELET_UNWELL,
     anything,
     mentions,
     no_plugin_configured,
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
 NOT_RUNNING = (Sign((RUNS,), asked_on, every=False),)
 NODE_READY = ("NODE-READY",)
+NOT_READY = "^(?:Ready|NetworkUnavailable) is "
 UNINITIALIZED = "(?i)cni (?:plugin not |config un)initialized|NetworkPluginNotReady"
 
 
@@ -113,6 +115,10 @@ POD_CAUSES = (
         says="{node} is not ready, or says that its network is not.",
         signs=(Sign(("NODE-READY",), asked_on),),
         breaks=("NODE-READY",),
+        proofs=(
+            Proof(of_node(Look.CONDITIONS), mentions(NOT_READY)),
+            KUBELET_UNWELL,
+        ),
         next="kubectl describe node {node}: the conditions and their messages",
         link="https://kubernetes.io/docs/reference/node/node-status/",
     ),
