@@ -808,7 +808,17 @@ def cut_off() -> Recording:
         ("node-to-local-pod-blocked", "ev-worker2", 'oifname "cni0" ct state new drop'),
         ("route-missing-podcidr", "ev-worker", "is via 10.203.0.1 dev eth0"),
         ("ipam-range-exhausted", "evf-worker2", "no IP addresses available"),
+        (
+            "udp-stale-conntrack",
+            "faults-three-node-worker2",
+            "to moving at 10.96.50.154 goes to 10.244.0.12, which is no endpoint of it",
+        ),
         ("vxlan-device-down", "evf-worker2", "flannel.1 is not up"),
+        (
+            "vxlan-fdb-wrong-vtep",
+            "faults-flannel-worker",
+            "(5e:f7:e6:e8:a4:ae) to 192.0.2.1, which is no Node",
+        ),
         ("vxlan-stale-vtep-mac", "evf-worker2", "its peers are told 86:6a:6b:40:6b:0f"),
         ("vxlan-udp-blocked-one-way", "evf-worker", "--dport 8472 -j DROP"),
     ],
