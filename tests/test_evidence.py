@@ -811,8 +811,17 @@ def cut_off() -> Recording:
         ("ipam-range-exhausted", "evf-worker2", "no IP addresses available"),
         ("podcidr-duplicate-two-nodes", "faults-three-node-worker2", "whose range is"),
         ("endpointslice-orphan", "", "few: its endpoint 10.244.2.250 is no Pod's"),
-        ("vxlan-fdb-wrong-vtep", "faults-flannel-worker", "which is no Node"),
+        (
+            "udp-stale-conntrack",
+            "faults-three-node-worker2",
+            "to moving at 10.96.50.154 goes to 10.244.0.12, which is no endpoint of it",
+        ),
         ("vxlan-device-down", "evf-worker2", "flannel.1 is not up"),
+        (
+            "vxlan-fdb-wrong-vtep",
+            "faults-flannel-worker",
+            "(5e:f7:e6:e8:a4:ae) to 192.0.2.1, which is no Node",
+        ),
         ("vxlan-stale-vtep-mac", "evf-worker2", "its peers are told 86:6a:6b:40:6b:0f"),
         ("vxlan-udp-blocked-one-way", "evf-worker", "--dport 8472 -j DROP"),
     ],
