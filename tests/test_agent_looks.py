@@ -145,6 +145,15 @@ def test_a_daemon_is_asked_whether_it_is_well(
         assert node.well("127.0.0.1", port, 1.0) == said
 
 
+def test_a_kube_proxy_that_says_so_on_loopback_only_is_heard(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with serving(b"HTTP/1.1 200 OK\r\n\r\n{}") as port:
+        monkeypatch.setattr(node, "KUBE_PROXY", port)
+
+        assert values("look", what="health", address="127.0.0.2") == ["200", "{}"]
+
+
 def test_a_daemon_that_does_not_run_is_not_well() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]

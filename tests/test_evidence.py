@@ -702,6 +702,9 @@ LEADS = (f"flannel.1 {MAC_B} to 192.0.2.11", f"flannel.1 {MAC_C} to 192.0.2.12")
             "asked on b, the kubelet is not well: 500 [-]syncloop failed",
         ),
         (proofs.KUBELET_UNREACHED, Place((B,)), [()], Says.NOTHING, ""),
+        # Its port may be off: a kubelet that does not run would run nobody who asks.
+        (proofs.KUBELET_UNREACHED, Place((B,)), [("refused",)], Says.NOTHING, ""),
+        (proofs.KUBELET_UNWELL, Place((B,)), [("refused",)], Says.NOTHING, ""),
         (
             proofs.KUBELET_UNWELL,
             Place((B,)),

@@ -16,7 +16,7 @@ from pytest_k8snet.diagnose.evidence import (
     remarks,
     rules_out,
 )
-from pytest_k8snet.model import Family
+from pytest_k8snet.model import Family, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -211,8 +211,11 @@ def proxy_robbed(
 def kubelet_unwell(
     place: Place, _facts: ClusterFacts, answers: tuple[Values, ...]
 ) -> Testimony:
-    """See whether the kubelet says, on its own Node, that it is well."""
-    if not answers[0]:
+    """See whether the kubelet says, on its own Node, that it is well.
+
+    Where nobody says so the kubelet was told not to: without it we could not ask.
+    """
+    if answers[0] in {(), (Outcome.REFUSED,)}:
         return NOTHING
     said = " ".join(answers[0])
     if answers[0][0] == WELL:
