@@ -1,4 +1,4 @@
-"""Pods that are given up are looked at again before they are judged."""
+"""A run has the containers it asks, and judges no Pod before it looked again."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from pytest_k8snet.cluster import apply
 from pytest_k8snet.cluster.api import Api
 from pytest_k8snet.manifests import RUN
 from pytest_k8snet.model import Role
+from pytest_k8snet.plan import checks
+from pytest_k8snet.rules import RULES
 from pytest_k8snet.stage import Stage, Waits
 
 if TYPE_CHECKING:
@@ -73,3 +75,23 @@ def test_a_pod_that_comes_late_is_judged_by_that(
     assert stage.scene.without_address == ()
     assert not stage.unready
     assert stage.scene.ready_pods >= {"server-0", "server-2"}
+
+
+@pytest.mark.parametrize(
+    ("rule", "names"),
+    [("LOCALHOST-TCP", ["main", "sibling"]), ("POD-TO-POD", ["main"])],
+)
+def test_a_second_container_is_made_where_a_rule_asks_it(
+    fake: FakeApi, tmp_path: Path, rule: str, names: list[str]
+) -> None:
+    api = Api.connect("fake", str(fake.kubeconfig(tmp_path)))
+    selected = checks([one for one in RULES if one.id == rule])
+    stage = Stage(api, plan_of(facts(3), selected), spec(), Waits())
+
+    stage.lay_out({Role.CLIENT})
+    api.close()
+
+    namespace = spec().namespace("client")
+    for rank in range(3):
+        made = fake.objects[f"/api/v1/namespaces/{namespace}/pods/client-{rank}"]
+        assert [one["name"] for one in made["spec"]["containers"]] == names
