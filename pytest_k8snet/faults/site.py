@@ -106,11 +106,12 @@ class Site:
         """Have a program on a Node stop where it is."""
         found = self.running(node, program)
         # What entered the Node for it stops itself once it sees its child stopped, and
-        # nobody would continue that: then it would never notice the child's end.
+        # nobody would continue that: then it would never notice the child's end. So it
+        # has to have stopped before.
         both = [*map(parent_of, found), *found]
         try:
             for pid in both:
-                end(pid, signal.SIGSTOP)
+                stop(pid)
             yield
         finally:
             for pid in reversed(both):
@@ -241,9 +242,14 @@ def argv_of(pid: int) -> list[str]:
     return [program.rpartition("/")[2], *arguments]
 
 
+def fields_of(pid: int) -> list[str]:
+    """Give what the kernel says of a process, its state first: proc_pid_stat(5)."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+
+
 def parent_of(pid: int) -> int:
     """Give the process that waits for another one."""
-    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    return int(fields_of(pid)[1])
 
 
 def output(argv: Sequence[str], text: str = "") -> str:
@@ -278,6 +284,12 @@ def meanwhile(site: Site, look: Callable[[], bool]) -> Iterator[None]:
         finally:
             over.set()
             looking.result()
+
+
+def stop(pid: int) -> None:
+    """Stop a process, and wait until it has."""
+    end(pid, signal.SIGSTOP)
+    wait_until(lambda: fields_of(pid)[0] == "T", f"process {pid} has stopped", 10)
 
 
 def end(pid: int, number: int = signal.SIGKILL) -> None:
