@@ -64,7 +64,8 @@ def test_every_node_is_given_the_probe_image(machine: Machine) -> None:
 @pytest.mark.usefixtures("cluster")
 def test_a_cluster_is_listed_and_looked_at(machine: Machine) -> None:
     listed = machine.k8snet("list")
-    assert re.search(rf"^{NAME} +kind +3 +kind-{NAME}$", listed.said, re.MULTILINE)
+    row = rf"^{NAME} +kind +3 +v\S+ +kind-{NAME}$"
+    assert re.search(row, listed.said, re.MULTILINE)
     status = machine.k8snet("status", NAME)
     assert status.status == 0, status.said
     assert "API server  ready" in status.said
