@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import json
 import threading
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 Json = dict[str, Any]
@@ -249,7 +251,7 @@ class Handler(BaseHTTPRequestHandler):
 
 
 class Server(ThreadingHTTPServer):
-    """Listens on a loopback port; the caller runs and closes it."""
+    """Listens on a loopback port."""
 
     daemon_threads = True
 
@@ -260,3 +262,16 @@ class Server(ThreadingHTTPServer):
 
     def handle_error(self, *_: object) -> None:
         """Clients that hang up are what these tests are about."""
+
+
+@contextmanager
+def served() -> Iterator[FakeApi]:
+    """Have one that answers."""
+    fake = FakeApi()
+    with Server(fake) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        yield fake
+        fake.close()
+        server.shutdown()
+        thread.join()

@@ -11,6 +11,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from agents import LOOPBACKS, Server, answering, ask, listening, serving
 from kernel import has_sctp
 
 from pytest_k8snet.agent import asking
@@ -20,8 +21,6 @@ from pytest_k8snet.model import Outcome
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
-
-from agents import LOOPBACKS, Server, answering, ask, listening, serving
 
 
 @pytest.fixture(scope="module")

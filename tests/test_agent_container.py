@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from agents import Server, ask, serving
 
 from pytest_k8snet.agent.container import FACTS
 from pytest_k8snet.model import Outcome
@@ -15,8 +16,6 @@ from pytest_k8snet.stage import OUTSIDE_AGENT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-from agents import Server, ask, serving
 
 
 @pytest.fixture(scope="module")

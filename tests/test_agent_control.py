@@ -9,6 +9,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from agents import Server, controlling, hear, serving, tell
 
 from pytest_k8snet.agent.operations import run
 from pytest_k8snet.agent.processes import started
@@ -17,8 +18,6 @@ from pytest_k8snet.model import Outcome
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
-
-from agents import Server, controlling, hear, serving, tell
 
 
 @pytest.fixture(scope="module")

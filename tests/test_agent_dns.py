@@ -11,6 +11,7 @@ from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from agents import answering, ask, listening
 
 from pytest_k8snet.agent import dns
 from pytest_k8snet.agent.dns_messages import decode_name, encode_question, reverse_name
@@ -19,8 +20,6 @@ from pytest_k8snet.model import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-from agents import answering, ask, listening
 
 
 def test_a_cut_answer_is_asked_for_again_by_stream(

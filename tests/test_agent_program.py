@@ -10,6 +10,7 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
+from agents import AGENT_OPS, Server, by_hand, serving
 
 from pytest_k8snet.agent import operations, outcomes
 from pytest_k8snet.manifests import COMMAND, MODULE, agent_sources
@@ -18,8 +19,6 @@ from pytest_k8snet.model import Outcome
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
-
-from agents import AGENT_OPS, Server, by_hand, serving
 
 
 @pytest.fixture(scope="module")

@@ -8,6 +8,7 @@ import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
+from agents import LOOPBACKS, Server, ask, serving
 
 from pytest_k8snet.model import Outcome
 from pytest_k8snet.stage import OUTSIDE_AGENT
@@ -15,8 +16,6 @@ from pytest_k8snet.stage import OUTSIDE_AGENT
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
-
-from agents import LOOPBACKS, Server, ask, serving
 
 
 @pytest.fixture(scope="module")

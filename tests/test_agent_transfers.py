@@ -8,13 +8,12 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
+from agents import LOOPBACKS, Server, ask, listening, serving
 
 from pytest_k8snet.model import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-from agents import LOOPBACKS, Server, ask, listening, serving
 
 
 @pytest.fixture(scope="module")

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import ssl
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from agents import Server, ask, by_hand, listening, serving
 
 from pytest_k8snet.model import Outcome
 
@@ -15,8 +17,6 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Callable, Iterator
     from pathlib import Path
-
-from agents import Server, ask, by_hand, listening, serving
 
 
 @pytest.fixture(scope="module")
@@ -136,6 +136,20 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
     return found
 
 
+def secured(context: ssl.SSLContext) -> Callable[[socket.socket], None]:
+    """Answer one request by TLS."""
+
+    def answer(client: socket.socket) -> None:
+        with (
+            contextlib.suppress(ssl.SSLError),
+            context.wrap_socket(client, server_side=True) as inside,
+        ):
+            inside.recv(1000)
+            inside.sendall(b"HTTP/1.1 200 OK\r\n\r\n{}")
+
+    return answer
+
+
 @pytest.mark.parametrize(
     ("name", "outcome", "said"),
     [
@@ -146,20 +160,10 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 def test_tls_is_verified_against_the_name_and_the_authority(
     authority: Authority, name: str, outcome: Outcome, said: str
 ) -> None:
-    import ssl  # noqa: PLC0415
-
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(authority.pem)
 
-    def answer(client: socket.socket) -> None:
-        with (
-            contextlib.suppress(ssl.SSLError),
-            context.wrap_socket(client, server_side=True) as secured,
-        ):
-            secured.recv(1000)
-            secured.sendall(b"HTTP/1.1 200 OK\r\n\r\n{}")
-
-    with listening(answer) as port:
+    with listening(secured(context)) as port:
         fields: dict[str, Any] = {
             "address": "127.0.0.1",
             "port": port,
@@ -178,7 +182,6 @@ def test_the_certificate_that_a_site_shows_is_told_good_or_not(
     authority: Authority,
 ) -> None:
     import hashlib  # noqa: PLC0415
-    import ssl  # noqa: PLC0415
 
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(authority.pem)
@@ -211,8 +214,6 @@ def test_the_certificate_that_a_site_shows_is_told_good_or_not(
 def test_a_chain_is_verified_with_its_dates_from_a_root_that_is_given(
     host: str, lifetime: timedelta, said: str, tmp_path: Path
 ) -> None:
-    import ssl  # noqa: PLC0415
-
     from pytest_k8snet import pki  # noqa: PLC0415
 
     root = pki.authority("root")
@@ -224,15 +225,7 @@ def test_a_chain_is_verified_with_its_dates_from_a_root_that_is_given(
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(tmp_path / "pem")
 
-    def answer(client: socket.socket) -> None:
-        with (
-            contextlib.suppress(ssl.SSLError),
-            context.wrap_socket(client, server_side=True) as secured,
-        ):
-            secured.recv(1000)
-            secured.sendall(b"HTTP/1.1 200 OK\r\n\r\n{}")
-
-    with listening(answer) as port:
+    with listening(secured(context)) as port:
         trusted = {"ca": root.cert_pem, "server_name": "site.test"}
         seen = ask("tls", address="127.0.0.1", port=port, **trusted)
 

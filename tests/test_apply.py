@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import time
-from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from fake_api import FakeApi, Server
+from fake_api import FakeApi, served
 
 from pytest_k8snet.cluster import apply
 from pytest_k8snet.cluster.api import Api
@@ -36,12 +35,8 @@ def pod(
 
 @pytest.fixture
 def fake() -> Iterator[FakeApi]:
-    made = FakeApi()
-    with Server(made) as server:
-        Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-        yield made
-        made.close()
-        server.shutdown()
+    with served() as found:
+        yield found
 
 
 def settle(

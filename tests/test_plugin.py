@@ -7,12 +7,11 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
 
 import pytest
-from fake_api import FakeApi, Server, node
+from fake_api import FakeApi, node, served
 from interruptible import ctrl_c_counts  # noqa: F401 - for every test
 from recordings import FOLDER
 
@@ -76,15 +75,9 @@ def _nothing_said(monkeypatch: pytest.MonkeyPatch, bytecode: Path) -> None:
 def api(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[FakeApi]:
-    fake = FakeApi()
-    with Server(fake) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
-        thread.start()
+    with served() as fake:
         monkeypatch.setenv("KUBECONFIG", str(fake.kubeconfig(pytester.path)))
         yield fake
-        fake.close()
-        server.shutdown()
-        thread.join()
 
 
 def run(pytester: pytest.Pytester, *args: str) -> pytest.RunResult:

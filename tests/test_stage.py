@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from fake_api import FakeApi, Server
+from fake_api import FakeApi, served
 from scenes import facts, plan_of, spec
 from test_apply import NO_NETWORK, pod
 
@@ -27,12 +26,8 @@ REFUSED = "no IP addresses available"
 
 @pytest.fixture
 def fake() -> Iterator[FakeApi]:
-    made = FakeApi()
-    with Server(made) as server:
-        Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-        yield made
-        made.close()
-        server.shutdown()
+    with served() as found:
+        yield found
 
 
 def place(fake: FakeApi, given: dict[str, Any], *addresses: str) -> None:
