@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_k8snet.model import OUTSIDE, Actor, Family, Feature, Protocol, Role
@@ -45,12 +44,11 @@ PRIVILEGED = frozenset({"host", INSPECT})
 
 NEVER = "k8snet.io/never"
 
-AGENT = Path(__file__).parent / "agent"
 HOME = "/k8snet"
 """Where containers work: the agent is a package there."""
 
 STATE = "/k8snet-state"
-MODULE = AGENT.name
+MODULE = "agent"
 PYTHON = ("python3", "-ESs", "-m")
 """Without what the image, or its environment, adds: the agent starts sooner."""
 
@@ -155,11 +153,6 @@ def namespace(spec: LabSpec, key: str) -> dict[str, Any]:
             "annotations": {EXPIRES: str(spec.expires)},
         },
     }
-
-
-def agent_sources() -> dict[str, str]:
-    """Read the agent's modules: their sources by the names of their files."""
-    return {file.name: file.read_text("utf-8") for file in sorted(AGENT.glob("*.py"))}
 
 
 def agent_config_map(spec: LabSpec) -> dict[str, Any]:

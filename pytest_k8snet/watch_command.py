@@ -81,7 +81,7 @@ def opened(options: argparse.Namespace) -> Iterator[tuple[Watch, ClusterFacts]]:
             run=uuid.uuid4().hex[:6],
             prefix=PREFIX,
             image=image or DEFAULT_IMAGE,
-            agent=manifests.agent_sources(),
+            agent=apply.agent_sources(),
             expires=int(time.time()) + LIFETIME,
         )
         # This machine itself, unless the cluster came with a place of its own.

@@ -13,7 +13,8 @@ import pytest
 from agents import AGENT_OPS, Server, by_hand, serving
 
 from pytest_k8snet.agent import operations, outcomes
-from pytest_k8snet.manifests import COMMAND, MODULE, agent_sources
+from pytest_k8snet.cluster.apply import agent_sources
+from pytest_k8snet.manifests import COMMAND, MODULE
 from pytest_k8snet.model import Outcome
 
 if TYPE_CHECKING:

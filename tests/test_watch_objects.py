@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from scenes import DUAL, facts
 
 from pytest_k8snet import manifests, watch_objects
+from pytest_k8snet.cluster.apply import agent_sources
 from pytest_k8snet.manifests import LabSpec
 from pytest_k8snet.model import Family, ServiceState
 from pytest_k8snet.outages import Path, Way
@@ -122,7 +123,7 @@ def test_the_service_selects_the_agents() -> None:
 
 
 def test_the_config_map_carries_the_agent_that_the_command_names() -> None:
-    sources = manifests.agent_config_map(replace(SPEC, agent=manifests.agent_sources()))
+    sources = manifests.agent_config_map(replace(SPEC, agent=agent_sources()))
 
     package, _, module = watch_objects.WATCHER[-1].partition(".")
     assert package == manifests.MODULE

@@ -6,10 +6,11 @@ import math
 import re
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_k8snet.cluster.errors import ApiError, ClusterError, Conflict, NotFound
-from pytest_k8snet.manifests import EXPIRES, MANAGED_BY, RUN, US
+from pytest_k8snet.manifests import EXPIRES, MANAGED_BY, MODULE, RUN, US
 
 if TYPE_CHECKING:
     from collections.abc import (
@@ -67,6 +68,12 @@ GLANCE = 2.0
 
 DOUBTED = 3.0
 """Seconds for those of which it was to be expected."""
+
+
+def agent_sources() -> dict[str, str]:
+    """Read the modules that are shipped: their sources by the names of their files."""
+    folder = Path(__file__).parents[1] / MODULE
+    return {file.name: file.read_text("utf-8") for file in sorted(folder.glob("*.py"))}
 
 
 def collection(item: dict[str, Any], namespace: str = "") -> str:

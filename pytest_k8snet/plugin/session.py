@@ -208,12 +208,14 @@ class Run:
 
     def spec(self) -> manifests.LabSpec:
         """Give what all our objects have in common."""
+        from pytest_k8snet.cluster.apply import agent_sources  # noqa: PLC0415
+
         local = self._local.image if self._local else ""
         return manifests.LabSpec(
             run=self.id,
             prefix=self.settings["namespace-prefix"],
             image=self.settings["image"] or local or DEFAULT_IMAGE,
-            agent=manifests.agent_sources(),
+            agent=agent_sources(),
             expires=int(time.time()) + LIFETIME,
             tolerations=self.settings["tolerations"],
             host_port=20000 + int(self.id, 16) % 9000,
