@@ -89,6 +89,11 @@ def is_served(seen: Observation) -> bool:
     return seen.outcome is Outcome.CONNECTED
 
 
+def is_served_or_refused(seen: Observation) -> bool:
+    """Whether it came to somebody, on a port of theirs that is open or not."""
+    return is_served(seen) or is_refused(seen)
+
+
 def is_lost_over_ipv6(seen: Observation) -> bool:
     """Whether nothing came back, and it was IPv6."""
     return seen.outcome is Outcome.TIMED_OUT and seen.probe.family is Family.IPV6

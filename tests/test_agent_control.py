@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import socket
 import subprocess
 import time
@@ -155,3 +156,32 @@ def test_a_bad_request_is_never_evidence(request_: object) -> None:
     reply = run(request_).reply
     assert reply["outcome"] == Outcome.NOT_PROBED, reply
     assert reply["detail"]
+
+
+def late(process: subprocess.Popen[str]) -> float:
+    heard = hear(process)
+    assert list(heard) == ["late"]
+    return float(heard["late"])
+
+
+def test_control_says_for_how_long_the_server_beside_it_was_not_let_run(
+    tmp_path: Path,
+) -> None:
+    with serving(tmp_path) as server, controlling("--state", str(tmp_path)) as process:
+        hear(process)
+        time.sleep(1)  # for the first pulses
+        server.process.send_signal(signal.SIGSTOP)
+        told = 0.0
+        while told < 1:
+            told += late(process)
+        server.process.send_signal(signal.SIGCONT)
+
+
+def test_control_says_when_it_was_not_let_run_itself() -> None:
+    with controlling() as process:
+        hear(process)
+        process.send_signal(signal.SIGSTOP)
+        time.sleep(1)
+        process.send_signal(signal.SIGCONT)
+        while late(process) < 0.5:
+            pass

@@ -7,10 +7,10 @@ judge nothing: they report what they saw, in the words of ``model.Outcome``.
 Every container compiles them anew, so each imports what it needs, when it needs it,
 and none does what costs 5 to 20 ms of every start: typing, argparse, pathlib.
 
-``outcomes``, ``addresses`` <- ``sockets`` <- ``probe``, ``transfers``, ``listeners``,
-``netlink``, ``resolver``, ``processes`` <- ``asking``, ``flows`` <- a module per
-family of operations <- ``operations`` <- ``first`` <- ``serving``, ``control``,
-``by_hand`` <- ``__main__``
+``outcomes``, ``addresses`` <- ``pulse``, ``sockets`` <- ``probe``, ``transfers``,
+``listeners``, ``netlink``, ``resolver``, ``processes`` <- ``asking``, ``flows`` <- a
+module per family of operations <- ``operations`` <- ``first`` <- ``serving``,
+``control``, ``by_hand`` <- ``__main__``
 
 The program of a watch lies beside it: ``events``, ``watch_log`` <- ``watch_paths`` <-
 ``watcher``.

@@ -7,10 +7,10 @@ import os
 import queue
 import sys
 import threading
-import time
 
 from .operations import load, run
 from .processes import await_state
+from .pulse import beat
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,9 +18,6 @@ if TYPE_CHECKING:
     from .probe import Reply
 
 WORKERS = 512
-PULSE = 0.25
-LATE = 0.5
-"""Seconds between two pulses, and by how much one may be late without a word."""
 
 
 class Control:
@@ -47,14 +44,9 @@ class Control:
             except OSError:
                 os._exit(0)
 
-    def pulse(self) -> None:
-        """Say when this machine did not let us run: a time-out then tells nothing."""
-        while True:
-            before = time.monotonic()
-            time.sleep(PULSE)
-            late = time.monotonic() - before - PULSE
-            if late > LATE:
-                self.write({"late": round(late, 3)})
+    def late(self, seconds: float) -> None:
+        """Say for how long nothing here was let run."""
+        self.write({"late": round(seconds, 3)})
 
     def submit(self, request: object) -> None:
         """Have a request run; a worker is added while all of them are busy."""
@@ -99,8 +91,9 @@ def control(options: Options) -> int:
         state = await_state(directory, options.text("container", "main"))
     worker = Control(directory, state)
     name = options.text("name", "") or state.get("name", "")
-    worker.write({"hello": 1, "name": name, "ports": state.get("ports", {})})
-    threading.Thread(target=worker.pulse, daemon=True).start()
+    ports = state.get("ports", {})
+    worker.write({"hello": 1, "name": name, "ports": ports})
+    threading.Thread(target=beat, args=(ports, worker.late), daemon=True).start()
     worker.read()
     # Workers that still wait for a dead peer must not keep the process alive.
     os._exit(0)

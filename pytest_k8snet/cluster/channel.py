@@ -102,7 +102,7 @@ class Channel:
         self._closing = False
         self._buffer = bytearray()
         self._last_write = 0.0
-        self._late: deque[tuple[float, float]] = deque(maxlen=100)
+        self._late: deque[tuple[float, float]] = deque(maxlen=1000)
         self._transport: Transport | None = self._open(timeout)
         self._wake_read, self._wake_write = os.pipe()
         os.set_blocking(self._wake_read, False)
@@ -129,14 +129,14 @@ class Channel:
         return [each.future for each in added]
 
     def starved(self, since: float) -> float:
-        """Give for how many seconds the agent was not let run, at the longest.
+        """Give for how many seconds the agent was not let run, all in all.
 
         Args:
             since: on the monotonic clock.
 
         """
-        return max(
-            (late for when, late in list(self._late) if when >= since), default=0
+        return sum(
+            min(late, when - since) for when, late in list(self._late) if when > since
         )
 
     def close(self) -> None:

@@ -59,6 +59,7 @@ from pytest_k8snet.verdict import (
     is_connected,
     is_lost_over_ipv6,
     is_served,
+    is_served_or_refused,
     settled,
     source_preserved,
     sticks,
@@ -173,7 +174,7 @@ SERVICE_TWO_PROTOCOLS = Rule(
             "Cilium",
             "before 1.17 Cilium knows a Service's port only by its number: "
             "cilium/cilium#9207",
-            is_served,
+            is_served_or_refused,
         ),
     ),
     usually="a service proxy or load balancer that keys on the port alone",
