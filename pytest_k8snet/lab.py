@@ -180,6 +180,7 @@ class Lab:
             spec=self._spec,
             scene=lambda: self._stage.scene,
             channels=self._stage.channels,
+            hopeless=self._stage.hopeless,
         )
         started = time.monotonic()
         found = gather(questions, sources, inspect=inspect, seconds=seconds)

@@ -51,8 +51,9 @@ STALE = 6.0
 keeps its answers for 5 s."""
 
 STREAM = 10.0
-"""Seconds for a kubelet to run a command or to forward a port, which takes it a
-fraction of one; a lost packet of the connection to it is repeated after 1, 3 and 7."""
+"""Seconds for a kubelet to run a command, to forward a port or to hand out logs, which
+takes it a fraction of one; a lost packet of the connection to it is repeated after 1, 3
+and 7."""
 
 ECHO = ["python3", "-c", "import sys; print('k8snet'); sys.exit(3)"]
 
@@ -392,7 +393,7 @@ def _exec(api: Api, probe: Probe, scene: Scene) -> list[str]:
 def _logs(api: Api, probe: Probe, scene: Scene) -> list[str]:
     namespace, name = _server_there(probe, scene)
     path = f"/api/v1/namespaces/{namespace}/pods/{name}/log"
-    text = api.text(path, container="main")
+    text = _text(api, path, name, STREAM, container="main")
     return ["serving" if "serving" in text else f"logs say {text[:80]!r}"]
 
 
@@ -421,16 +422,20 @@ def _proxy(api: Api, probe: Probe, scene: Scene) -> list[str]:
     else:
         name, port = f"server-{scene.rank(probe.source.node)}", "main-tcp"
     path = f"/api/v1/namespaces/{namespace}/{what}/{name}:{port}/proxy/"
-    patience = TIMEOUTS["dead"]
-    try:
-        said = api.text(path, within=patience)
-    except Unreachable:
-        why = f"the API server got no answer from {name} within {patience:g} s"
-        raise ClusterError(why) from None
+    said = _text(api, path, name, TIMEOUTS["dead"])
     try:
         return [str(json.loads(said)["who"])]
     except (ValueError, KeyError, TypeError):
         return [f"answered {said[:80]!r}"]
+
+
+def _text(api: Api, path: str, name: str, within: float, **query: object) -> str:
+    """Read what the API server has to ask a Node for. Raises ClusterError."""
+    try:
+        return api.text(path, within=within, **query)
+    except Unreachable:
+        why = f"the API server got no answer from {name} within {within:g} s"
+        raise ClusterError(why) from None
 
 
 API_OPS: Mapping[Op, Callable[[Api, Probe, Scene], list[str]]] = {

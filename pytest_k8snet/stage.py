@@ -107,6 +107,11 @@ class Stage:
         self._asking |= {(role, "main") for role in Role}
         self._with_sibling = {a.source for a in asks if a.to.port == "sibling"}
 
+    @property
+    def hopeless(self) -> Mapping[str, ClusterError]:
+        """Nodes to which no control stream is tried any more, each with why."""
+        return self._openings.hopeless
+
     def close(self) -> None:
         """End every control stream. The caller removes what is in the cluster."""
         self._stopped.set()

@@ -265,9 +265,9 @@ class Server(ThreadingHTTPServer):
 
 
 @contextmanager
-def served() -> Iterator[FakeApi]:
+def served(fake: FakeApi | None = None) -> Iterator[FakeApi]:
     """Have one that answers."""
-    fake = FakeApi()
+    fake = fake or FakeApi()
     with Server(fake) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()

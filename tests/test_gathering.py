@@ -8,10 +8,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from fake_api import FakeApi, served
 from scenes import facts, scene, spec
 
 from pytest_k8snet.agent.node import SETTINGS
+from pytest_k8snet.cluster.api import Api
 from pytest_k8snet.cluster.channel import child_channel
+from pytest_k8snet.cluster.errors import NoStream
 from pytest_k8snet.diagnose import Answer, Look, Question
 from pytest_k8snet.evidence import Sources, gather
 from pytest_k8snet.evidence.gathering import NEEDS_INSPECTOR
@@ -20,6 +23,7 @@ from pytest_k8snet.stage import OUTSIDE_AGENT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 FACTS = facts(2)
 A, B = (node.name for node in FACTS.nodes)
@@ -88,3 +92,32 @@ def test_what_takes_too_long_is_not_waited_for(sources: Sources) -> None:
     assert time.monotonic() - started < 10
     assert settings == Answer(problem="not within 0.7 s")
     channel.close()
+
+
+class Running(FakeApi):
+    """Every Pod runs at once; its first container says one setting."""
+
+    def create(self, path: str, body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+        status, made = super().create(path, body)
+        message = f"{Look.SETTINGS} net.ipv4.ip_forward=0"
+        made["status"] = {
+            "conditions": [{"type": "Ready", "status": "True"}],
+            "initContainerStatuses": [{"state": {"terminated": {"message": message}}}],
+        }
+        return status, made
+
+
+def test_where_no_stream_begins_none_is_tried_for_what_is_left_behind(
+    tmp_path: Path,
+) -> None:
+    why = NoStream("https://api", "timed out")
+    settings, plugins = Question(Look.SETTINGS, B), Question(Look.PLUGINS, B)
+    with served(Running()) as fake:
+        api = Api.connect("fake", str(fake.kubeconfig(tmp_path)))
+        there = Sources(api, FACTS, spec(), lambda: scene(FACTS), {}, hopeless={B: why})
+        found = gather([settings, plugins], there, inspect=True, seconds=10)
+        api.close()
+
+    assert found[settings] == Answer(("net.ipv4.ip_forward=0",))
+    assert found[plugins] == Answer(problem=str(why))
+    assert not fake.did("GET", "/exec")

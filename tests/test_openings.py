@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,16 +19,21 @@ SECONDS = 20.0
 
 @dataclass
 class Kubelets:
-    """Stands where streams are opened; ``waited`` is for how long, in vain."""
+    """Stands where streams are opened; ``waited`` is for how long, in vain.
+
+    So many streams to the silent as ``together`` says give up at the same time.
+    """
 
     silent: set[str] = field(default_factory=set)
     waited: list[float] = field(default_factory=list)
+    together: threading.Barrier = field(default_factory=lambda: threading.Barrier(1))
 
     def exec_channel(self, *asked: Any, begin: float, timeout: float) -> object:
         assert timeout == SECONDS
         node = asked[2]
         if node in self.silent:
             self.waited.append(begin)
+            self.together.wait(10)
             raise NoStream("https://api", "timed out")
         return object()
 
@@ -57,7 +64,25 @@ def test_a_node_that_alone_is_silent_is_tried_once_more_and_then_no_more(
     assert not any(opens(opening, role, "b") for role in Role)
 
     assert kubelets.waited == [AFTER_OTHERS, ONCE_MORE]
+    assert list(opening.hopeless) == ["b"]
     assert opens(opening, Role.SERVER, "a")
+
+
+def test_of_two_that_wait_side_by_side_the_second_is_once_more(
+    kubelets: Kubelets,
+) -> None:
+    kubelets.silent = {"b"}
+    kubelets.together = threading.Barrier(2)
+    opening = Openings(None, SECONDS)  # type: ignore[arg-type]
+    assert opens(opening, Role.CLIENT, "a")
+
+    with ThreadPoolExecutor(2) as pool:
+        roles = (Role.CLIENT, Role.SERVER)
+        opened = list(pool.map(lambda role: opens(opening, role, "b"), roles))
+
+    assert opened == [False, False]
+    assert not opens(opening, Role.HOST, "b")
+    assert kubelets.waited == [AFTER_OTHERS, AFTER_OTHERS]
 
 
 def test_where_nothing_opens_a_stream_has_all_of_the_time(kubelets: Kubelets) -> None:
@@ -90,6 +115,10 @@ def test_a_node_that_answers_when_asked_once_more_is_as_any_other(
     opens(opening, Role.CLIENT, "b")
 
     kubelets.silent = set()
-
     assert opens(opening, Role.SERVER, "b")
     assert opens(opening, Role.CLIENT, "b")
+
+    kubelets.silent = {"b"}
+    kubelets.waited.clear()
+    assert not opens(opening, Role.HOST, "b")
+    assert sum(kubelets.waited) == SECONDS

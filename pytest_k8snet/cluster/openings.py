@@ -17,8 +17,10 @@ AFTER_OTHERS = 6.0
 longer than a lost packet of the connection to its kubelet is repeated twice."""
 
 ONCE_MORE = 3.0
-"""Seconds for a stream to a Node to which another one did not begin in time; when that
-does not, either, no further one is tried there."""
+"""Seconds for a stream to a Node to which another one did not begin in time."""
+
+TWICE = 2
+"""After so many that did not begin, side by side or not, no further one is tried."""
 
 
 class Openings:
@@ -37,27 +39,33 @@ class Openings:
         self.channels: dict[Actor, Channel] = {}
         self._api = api
         self._seconds = seconds
-        # Nodes to which a stream did not begin in time, and those not once more.
-        self._deaf: set[str] = set()
-        self._hopeless: dict[str, NoStream] = {}
+        # What did not begin in time since one did, by Node.
+        self._silence: dict[str, list[NoStream]] = {}
+
+    @property
+    def hopeless(self) -> dict[str, NoStream]:
+        """Nodes to which no stream is tried any more, each with why."""
+        silence = list(self._silence.items())
+        return {node: whys[-1] for node, whys in silence if len(whys) >= TWICE}
 
     def open(self, actor: Actor, namespace: str, pod: str) -> Channel:
         """Open the stream of a container's agent. Raises ClusterError."""
         node = actor.node
-        if node in self._hopeless:
-            raise self._hopeless[node]
-        again = node in self._deaf
+        silence = self._silence.setdefault(node, [])
+        if len(silence) >= TWICE:
+            raise silence[-1]
         rest = max(ONCE_MORE, self._seconds - 2 * AFTER_OTHERS)
-        for begin in [ONCE_MORE] if again else [AFTER_OTHERS, AFTER_OTHERS, rest]:
+        for begin in [ONCE_MORE] if silence else [AFTER_OTHERS, AFTER_OTHERS, rest]:
             try:
-                return self._begun(actor, namespace, pod, begin)
+                channel = self._begun(actor, namespace, pod, begin)
             except NoStream as error:
                 why = error
                 if self._only_others_hear(node):
                     break
-        self._deaf.add(node)
-        if again:
-            self._hopeless[node] = why
+            else:
+                silence.clear()
+                return channel
+        silence.append(why)
         raise why
 
     def _begun(self, actor: Actor, namespace: str, pod: str, begin: float) -> Channel:

@@ -60,6 +60,7 @@ class Sources:
         spec: what all objects of the run have in common.
         scene: gives what names stand for.
         channels: the agents' control streams, by actor.
+        hopeless: Nodes to which none began, each with why.
 
     """
 
@@ -68,6 +69,7 @@ class Sources:
     spec: LabSpec
     scene: Callable[[], Scene]
     channels: Mapping[Actor, Channel]
+    hopeless: Mapping[str, ClusterError] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def services(self) -> tuple[Items, Items, Items]:
@@ -103,7 +105,7 @@ def gather(
     nodes = list(suspect)[:MOST_INSPECTED] if inspect else []
     late = Answer(problem=f"not within {seconds:g} s")
     pool = ThreadPoolExecutor(WORKERS, thread_name_prefix="k8snet evidence")
-    inspectors = Inspectors(sources.api, sources.spec, nodes)
+    inspectors = Inspectors(sources.api, sources.spec, nodes, sources.hopeless)
     try:
         inspectors.create()
         answers = {

@@ -34,12 +34,20 @@ class Inspectors:
         api: the client.
         spec: the run's.
         nodes: their names.
+        hopeless: those to which no stream is to be tried, each with why.
 
     """
 
-    def __init__(self, api: Api, spec: LabSpec, nodes: Sequence[str]) -> None:
+    def __init__(
+        self,
+        api: Api,
+        spec: LabSpec,
+        nodes: Sequence[str],
+        hopeless: Mapping[str, ClusterError],
+    ) -> None:
         self._api = api
         self._spec = spec
+        self._hopeless = hopeless
         self._nodes = {
             manifests.inspector_name(n): node for n, node in enumerate(nodes)
         }
@@ -108,6 +116,8 @@ class Inspectors:
 
     def _open(self, node: str, name: str) -> None:
         try:
+            if why := self._hopeless.get(node):
+                raise why
             channel = exec_channel(
                 self._api,
                 self._namespace,
