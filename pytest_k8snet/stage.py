@@ -191,9 +191,12 @@ class Stage:
             self._spec.run,
             list(places),
             counts_as_ready,
-            self._waits.ready,
-            self._stopped.is_set,
-            [key for key, (_, node) in places.items() if node in fruitless],
+            apply.Patience(
+                self._waits.ready,
+                self._stopped.is_set,
+                doubted=[k for k, (_, node) in places.items() if node in fruitless],
+                unheard=lambda key: places[key][1] in self.hopeless,
+            ),
         )
         with ThreadPoolExecutor(apply.WORKERS) as pool:
             opening = []

@@ -192,7 +192,7 @@ class Workbench:
                 self._spec.run,
                 [(self.namespace, name)],
                 apply.is_ready,
-                self._waits.ready,
+                apply.Patience(self._waits.ready),
             )
         )
         if ready is None or problem:

@@ -45,6 +45,7 @@ def settle(
     *pods: dict[str, Any],
     timeout: float,
     doubted: Sequence[str] = (),
+    unheard: Sequence[str] = (),
 ) -> tuple[dict[str, tuple[bool, str]], float]:
     """Give (whether the Pod was given, problem) by name, and how long it took."""
     names = [one["metadata"]["name"] for one in pods]
@@ -60,8 +61,11 @@ def settle(
             "r",
             wanted,
             apply.is_ready,
-            timeout,
-            doubted=[("n", name) for name in doubted],
+            apply.Patience(
+                timeout,
+                doubted=[("n", name) for name in doubted],
+                unheard=lambda key: key[1] in unheard,
+            ),
         )
     }
     api.close()
@@ -140,6 +144,20 @@ def test_where_no_pod_has_a_network_yet_all_may_still_come(
 
     assert took > 2.9
     assert doubted < 20
+
+
+@pytest.mark.parametrize("running", [True, False])
+def test_where_nobody_is_heard_what_runs_need_not_be_ready(
+    fake: FakeApi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, running: bool
+) -> None:
+    monkeypatch.setattr(apply, "GLANCE", 0.2)
+    good = pod("good", running=True, ready=True)
+    silent = pod("silent", running=running, ready=False)
+
+    found, took = settle(fake, tmp_path, good, silent, timeout=4, unheard=["silent"])
+
+    assert found["silent"][0] is running
+    assert (took < 3.9) is running
 
 
 @pytest.mark.usefixtures("hasty")

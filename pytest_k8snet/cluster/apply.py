@@ -6,6 +6,7 @@ import math
 import re
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -63,11 +64,29 @@ SOON = 6.0
 """... where the others needed little time, and it is known why these wait: at least so
 many, and twice as many as the others needed altogether."""
 
-GLANCE = 2.0
+GLANCE = 1.0
 """Seconds that one watch lasts: only at its end is silence seen to be too long."""
 
 DOUBTED = 3.0
 """Seconds for those of which it was to be expected."""
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long Pods are waited for.
+
+    Attributes:
+        timeout: seconds for all together.
+        stopped: whether to give up, asked whenever any of the run's Pods changes.
+        doubted: (namespace, name) of those on Nodes where others did not become ready.
+        unheard: whether nobody in a Pod could be asked, whether it is ready or not.
+
+    """
+
+    timeout: float
+    stopped: Callable[[], bool] = lambda: False
+    doubted: Collection[tuple[str, str]] = ()
+    unheard: Callable[[tuple[str, str]], bool] = lambda _: False
 
 
 def agent_sources() -> dict[str, str]:
@@ -111,9 +130,7 @@ def pods_as_they_settle(
     run: str,
     wanted: Sequence[tuple[str, str]],
     ready: Callable[[dict[str, Any]], bool],
-    timeout: float,
-    stopped: Callable[[], bool] = lambda: False,
-    doubted: Collection[tuple[str, str]] = (),
+    patience: Patience,
 ) -> Iterator[tuple[dict[str, Any] | None, tuple[str, str], str]]:
     """Give each wanted Pod once: when it is ready, or with why it is not.
 
@@ -125,9 +142,7 @@ def pods_as_they_settle(
         run: the run's id.
         wanted: (namespace, name) of each.
         ready: when a Pod counts as ready.
-        timeout: seconds for all together.
-        stopped: whether to give up, asked whenever any of the run's Pods changes.
-        doubted: those on Nodes where others did not become ready before.
+        patience: how long for.
 
     Yields:
         (Pod, or None when it does not run; (namespace, name); problem or "").
@@ -136,7 +151,7 @@ def pods_as_they_settle(
     missing = set(wanted)
     last: dict[tuple[str, str], dict[str, Any]] = {}
     started = progress = time.monotonic()
-    deadline = started + timeout
+    deadline = started + patience.timeout
     over = math.inf
     while missing and (left := min(deadline, over) - time.monotonic()) > 0:
         selector = f"{RUN}={run}"
@@ -151,20 +166,22 @@ def pods_as_they_settle(
                     missing.discard(key)
                     progress, over = time.monotonic(), math.inf
                     yield (None if problem else pod), key, problem
-                if not missing or stopped():
+                if not missing or patience.stopped():
                     return
                 waiting = {key: last.get(key) for key in missing}
                 some = len(missing) < len(wanted)
-                seconds = _patience(waiting, doubted, some=some)
+                seconds = _seconds(waiting, patience.doubted, some=some)
                 over = min(over, time.monotonic() + seconds)
             soon = max(SOON, 2 * (progress - started))
             waits = over < math.inf and time.monotonic() - progress > soon
             if waits and len(missing) < len(wanted) and _explained(api, missing, last):
                 break
+            if all(runs(last.get(key)) and patience.unheard(key) for key in missing):
+                break
         except ClusterError as error:
             # A watch ends now and then; what ends it for good shows at the deadline.
             last.setdefault(("", ""), {"error": str(error)})
-            if stopped():
+            if patience.stopped():
                 return
             time.sleep(min(0.2, max(0.0, deadline - time.monotonic())))
     for key in sorted(missing):
@@ -172,7 +189,7 @@ def pods_as_they_settle(
         yield (late if runs(late) else None), key, why_not_ready(late)
 
 
-def _patience(
+def _seconds(
     waiting: Mapping[tuple[str, str], dict[str, Any] | None],
     doubted: Collection[tuple[str, str]],
     *,

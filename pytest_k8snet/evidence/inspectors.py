@@ -95,7 +95,11 @@ class Inspectors:
             self._lay_out()
             places = [(self._namespace, name) for name in self._nodes]
             settling = apply.pods_as_they_settle(
-                self._api, self._spec.run, places, apply.is_ready, OPEN_SECONDS
+                self._api,
+                self._spec.run,
+                places,
+                apply.is_ready,
+                apply.Patience(OPEN_SECONDS),
             )
             with ThreadPoolExecutor(len(places)) as pool:
                 for pod, (_, name), problem in settling:
