@@ -151,6 +151,7 @@ def test_where_nobody_is_heard_what_runs_need_not_be_ready(
     fake: FakeApi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, running: bool
 ) -> None:
     monkeypatch.setattr(apply, "GLANCE", 0.2)
+    monkeypatch.setattr(apply, "DOUBTED", 0.1)
     good = pod("good", running=True, ready=True)
     silent = pod("silent", running=running, ready=False)
 

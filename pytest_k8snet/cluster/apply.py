@@ -68,7 +68,7 @@ GLANCE = 1.0
 """Seconds that one watch lasts: only at its end is silence seen to be too long."""
 
 DOUBTED = 3.0
-"""Seconds for those of which it was to be expected."""
+"""Seconds for those of which it was to be expected, or that could be asked nothing."""
 
 
 @dataclass(frozen=True)
@@ -172,11 +172,14 @@ def pods_as_they_settle(
                 some = len(missing) < len(wanted)
                 seconds = _seconds(waiting, patience.doubted, some=some)
                 over = min(over, time.monotonic() + seconds)
-            soon = max(SOON, 2 * (progress - started))
-            waits = over < math.inf and time.monotonic() - progress > soon
+            quiet = time.monotonic() - progress
+            waits = over < math.inf and quiet > max(SOON, 2 * (progress - started))
             if waits and len(missing) < len(wanted) and _explained(api, missing, last):
                 break
-            if all(runs(last.get(key)) and patience.unheard(key) for key in missing):
+            silent = all(
+                runs(last.get(key)) and patience.unheard(key) for key in missing
+            )
+            if silent and quiet > DOUBTED:
                 break
         except ClusterError as error:
             # A watch ends now and then; what ends it for good shows at the deadline.
