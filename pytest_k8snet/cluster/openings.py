@@ -51,7 +51,7 @@ class Openings:
     def open(self, actor: Actor, namespace: str, pod: str) -> Channel:
         """Open the stream of a container's agent. Raises ClusterError."""
         node = actor.node
-        silence = self._silence.setdefault(node, [])
+        silence = self._silence.get(node, [])
         if len(silence) >= TWICE:
             raise silence[-1]
         rest = max(ONCE_MORE, self._seconds - 2 * AFTER_OTHERS)
@@ -63,9 +63,9 @@ class Openings:
                 if self._only_others_hear(node):
                     break
             else:
-                silence.clear()
+                self._silence.pop(node, None)
                 return channel
-        silence.append(why)
+        self._silence.setdefault(node, []).append(why)
         raise why
 
     def _begun(self, actor: Actor, namespace: str, pod: str, begin: float) -> Channel:
