@@ -50,12 +50,21 @@ STALE = 6.0
 """Seconds for which a name server may repeat what it said too early: by default CoreDNS
 keeps its answers for 5 s."""
 
+TRIES = 20
+"""After so many answers of others alone it is no chance that one never answers: a
+service proxy that chooses between two at random spares one of them once in a million
+times."""
+
 STREAM = 10.0
 """Seconds for a kubelet to run a command, to forward a port or to hand out logs, which
 takes it a fraction of one; a lost packet of the connection to it is repeated after 1, 3
 and 7."""
 
 ECHO = ["python3", "-c", "import sys; print('k8snet'); sys.exit(3)"]
+
+
+class Silent(ClusterError):  # noqa: N818
+    """The API server got no answer from a Node in time."""
 
 
 Ends = tuple[Role, str, str, Family | None]
@@ -164,6 +173,8 @@ class Prober:
                 reply = {"outcome": Outcome.UNSUPPORTED, "detail": str(why)}
             except wire.Unresolved as why:
                 reply = {"outcome": Outcome.NOT_PROBED, "detail": str(why)}
+            except Silent as why:
+                reply = {"outcome": Outcome.TIMED_OUT, "detail": str(why)}
             except ClusterError as error:
                 reply = {"outcome": Outcome.ANSWERED_WRONGLY, "detail": str(error)}
             except Exception as error:  # noqa: BLE001 - a bug must not hang the run
@@ -309,7 +320,8 @@ class Prober:
         """Ask until every cell conforms or the step's budget is used up.
 
         Cells across which no Pod is reached have no more than the time of one attempt,
-        and those with an end that does not run have none.
+        and those with an end that does not run have none. Those that a starved machine
+        left few attempts have up to twice the budget.
 
         Returns the last observation of every cell, with the time since the change. Of
         one that does not conform, ``seconds`` is for how long it did not.
@@ -322,13 +334,17 @@ class Prober:
         conformed = dict.fromkeys(probes, 0.0)
         last: dict[Probe, Observation] = {}
         pending = dict.fromkeys(probes)
-        spoilt: dict[Probe, bool] = {}
+        answers = dict.fromkeys(probes, 0)
+        open_yet: dict[Probe, bool] = {}
         for answered in self._again(pending):
             now = time.monotonic() - started
             for told, sent in answered:
                 probe = told.probe
                 seen = excused(told, self.starved_since(sent))
-                spoilt[probe] = seen is not told and now < 2 * budget
+                served = seen.outcome is Outcome.CONNECTED
+                answers[probe] += served
+                few = served and answers[probe] < TRIES
+                open_yet[probe] = (few or seen is not told) and now < 2 * budget
                 silent = seen.outcome is Outcome.NOT_PROBED
                 if silent and streak[probe] and time.monotonic() < deadline:
                     # No news: what began to conform is neither surer nor refuted.
@@ -354,7 +370,7 @@ class Prober:
                 hopeless = attempted and asked and self.is_cut_off(seen)
                 given_up = (over and probe not in since) or hopeless
                 given_up |= self.is_lost(seen)
-                if (given_up and not spoilt.get(probe)) or self._closed.is_set():
+                if (given_up and not open_yet.get(probe)) or self._closed.is_set():
                     del pending[probe]
         return [last[p] for p in probes]
 
@@ -430,12 +446,12 @@ def _proxy(api: Api, probe: Probe, scene: Scene) -> list[str]:
 
 
 def _text(api: Api, path: str, name: str, within: float, **query: object) -> str:
-    """Read what the API server has to ask a Node for. Raises ClusterError."""
+    """Read what the API server has to ask a Node for. Raises Silent, ClusterError."""
     try:
         return api.text(path, within=within, **query)
     except Unreachable:
         why = f"the API server got no answer from {name} within {within:g} s"
-        raise ClusterError(why) from None
+        raise Silent(why) from None
 
 
 API_OPS: Mapping[Op, Callable[[Api, Probe, Scene], list[str]]] = {

@@ -13,6 +13,7 @@ from scenes import scene as on_paper
 
 from pytest_k8snet import probing
 from pytest_k8snet.model import (
+    BUDGETS,
     Actor,
     Ask,
     Family,
@@ -210,6 +211,17 @@ def test_an_attempt_that_a_starved_machine_spoilt_is_made_again() -> None:
 
     assert seen.outcome is Outcome.TIMED_OUT
     assert prober.asked == [dead, dead]
+
+
+def test_who_had_few_answers_may_have_been_unlucky() -> None:
+    prober = Scripted()
+    step = Step(asks=(ASK,), until=lambda _: False)
+
+    (seen,) = prober.watch_change(step, [HEALTHY], BUDGET)
+    prober.close()
+
+    assert seen.after is not None
+    assert seen.after >= 2 * BUDGET * BUDGETS[step.budget]
 
 
 def test_what_is_given_up_stays_as_it_was_judged() -> None:
