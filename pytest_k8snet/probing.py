@@ -346,7 +346,7 @@ class Prober:
                 few = served and answers[probe] < TRIES
                 open_yet[probe] = (few or seen is not told) and now < 2 * budget
                 silent = seen.outcome is Outcome.NOT_PROBED
-                if silent and streak[probe] and time.monotonic() < deadline:
+                if silent and streak[probe] and now < 2 * budget:
                     # No news: what began to conform is neither surer nor refuted.
                     continue
                 if step.until(seen):
