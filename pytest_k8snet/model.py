@@ -8,8 +8,8 @@ imports only from layers below its own*; modules of one package may import each 
 ``status``, ``schedule``, ``outages`` <- ``diagnose``, ``deviations``,
 ``watch_objects`` <- ``report``, ``watch_options`` <- ``cluster``, ``localcluster``,
 ``reading`` <- ``faults``, ``publishing`` <- ``probing``, ``stage``, ``evidence`` <-
-``watching`` <- ``lab``, ``workbench``, ``watch_command`` <- ``plugin``, ``cli`` <-
-``checks``
+``watching``, ``turns`` <- ``lab``, ``workbench``, ``watch_command`` <- ``plugin``,
+``cli`` <- ``checks``
 
 ``agent`` stands aside: a program of standard library, which runs in the Pods.
 """

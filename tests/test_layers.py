@@ -50,6 +50,7 @@ MAY_READ_THE_CLOCK = MAY_REACH_OUT | {
     "stage",
     "evidence",
     "watching",
+    "turns",
     "lab",
     "workbench",
     "plugin",
