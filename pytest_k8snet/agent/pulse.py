@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import time
+from contextlib import suppress
 
 from .outcomes import TimedOut
 
@@ -23,49 +24,52 @@ def beat(ports: Mapping[str, int], report: Callable[[float], None]) -> None:
 
     A pulse is a datagram over loopback to that server: it is late while either of
     the two waits for a processor, and while the server has more to do than it can.
-    An answer that never came says nothing: it may have been lost.
+    A server that was never heard is not waited for: loopback may not work.
 
     Args:
         ports: those of the server in this container, by NAME/PROTOCOL; maybe none.
         report: takes seconds, each of them once.
 
     """
-    own = _dial([port for name, port in ports.items() if name.endswith("/udp")][:1])
+    port = next((port for name, port in ports.items() if name.endswith("/udp")), 0)
+    server = _dial(port)
     heard = waiting = False
     while True:
-        before = time.monotonic()
+        due = time.monotonic()
         if not waiting:
+            due += PULSE
             time.sleep(PULSE)
-        due = before if waiting else before + PULSE
-        asked = time.monotonic()
-        try:
-            if own and not waiting:
-                own.send(QUESTION)
-            waiting = own is not None and not _answered(own)
-        except OSError:
-            own, waiting = None, False
-        heard |= own is not None and not waiting
-        late = (time.monotonic() if heard else asked) - due
+        sent = time.monotonic()
+        waited, waiting = waiting, server is not None and not _answers(server)
+        if server and not waiting:
+            heard = True
+            if waited:  # what it answers to the other questions is not news
+                server.close()
+                server = _dial(port)
+        late = (time.monotonic() if heard else sent) - due
         if late > LATE:
             report(late)
 
 
-def _dial(ports: list[int]) -> socket.socket | None:
-    if not ports:
+def _dial(port: int) -> socket.socket | None:
+    """Make a socket that is connected to a port of loopback; None without a port."""
+    if not port:
         return None
     sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     sock.settimeout(PULSE)
-    try:
-        sock.connect(("127.0.0.1", ports[0]))
-    except OSError:
-        sock.close()
-        return None
+    with suppress(OSError):  # then nothing can be sent, either
+        sock.connect(("127.0.0.1", port))
     return sock
 
 
-def _answered(own: socket.socket) -> bool:
+def _answers(server: socket.socket) -> bool:
+    """Ask, and give whether an answer, to whichever question, comes within a pulse."""
     try:
-        own.recv(len(QUESTION))
+        server.send(QUESTION)
+        server.recv(len(QUESTION))
     except TimedOut:
+        return False
+    except OSError:
+        time.sleep(PULSE)
         return False
     return True
