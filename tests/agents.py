@@ -122,10 +122,13 @@ def tell(process: subprocess.Popen[str], message: object) -> None:
     process.stdin.flush()
 
 
-def hear(process: subprocess.Popen[str]) -> dict[str, Any]:
+def hear(process: subprocess.Popen[str], *, late: bool = False) -> dict[str, Any]:
+    """Read what it says: the next word of having been late, or anything else."""
     assert process.stdout
-    heard: dict[str, Any] = json.loads(process.stdout.readline())
-    return heard
+    while True:
+        heard: dict[str, Any] = json.loads(process.stdout.readline())
+        if ("late" in heard) is late:
+            return heard
 
 
 def by_hand(*words: str) -> tuple[int, str]:
