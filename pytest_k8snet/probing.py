@@ -7,6 +7,7 @@ import threading
 import time
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import replace
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from pytest_k8snet import wire
@@ -22,7 +23,7 @@ from pytest_k8snet.model import (
     Outcome,
     Role,
 )
-from pytest_k8snet.result import excused
+from pytest_k8snet.result import excused, most_late
 from pytest_k8snet.status import STATUS
 
 if TYPE_CHECKING:
@@ -188,20 +189,27 @@ class Prober:
         self.sent += 1
         self._pool.submit(work)
 
-    def starved_since(self, since: float) -> dict[str, float]:
-        """Give for how long the agents of each Node were not let run.
+    def starved_since(self, since: float) -> Callable[[float], Mapping[str, float]]:
+        """Learn for how long the agents of each Node were not let run.
 
         Args:
             since: on the monotonic clock.
 
         Returns:
-            seconds by Node; "" stands for what is no Node.
+            for some seconds, how many of so many, at worst, by Node; "" stands for
+            what is no Node.
 
         """
-        worst: dict[str, float] = {}
-        for actor, channel in list(self._channels.items()):
-            late = channel.starved(since)
-            worst[actor.node] = max(worst.get(actor.node, 0.0), late)
+        channels = list(self._channels.items())
+        late = [(actor.node, channel.late(since)) for actor, channel in channels]
+
+        @cache
+        def worst(within: float) -> dict[str, float]:
+            found: dict[str, float] = {}
+            for node, each in late:
+                found[node] = max(found.get(node, 0.0), most_late(each, within))
+            return found
+
         return worst
 
     def until_settled(

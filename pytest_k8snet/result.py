@@ -21,7 +21,7 @@ from pytest_k8snet.model import (
 from pytest_k8snet.verdict import by_source, judged
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from pytest_k8snet.model import (
         Check,
@@ -90,23 +90,43 @@ def inconclusive(check: Check, reason: str, seen: Observations = ()) -> Result:
     return Result(check, Word.INCONCLUSIVE, reason, seen=seen)
 
 
-def excused(seen: Observation, starved: Mapping[str, float]) -> Observation:
+def most_late(late: Sequence[tuple[float, float]], within: float) -> float:
+    """Give for how much of some stretch of time an agent was not let run, at worst.
+
+    Args:
+        late: (when it ran again, seconds for which it had not), in order.
+        within: seconds that the stretch lasts.
+
+    """
+    worst = 0.0
+    for end, _ in late:
+        begin = end - within
+        parts = (min(seconds, when - begin) for when, seconds in late if when <= end)
+        worst = max(worst, sum(part for part in parts if part > 0))
+    return worst
+
+
+def excused(
+    seen: Observation, starved: Callable[[float], Mapping[str, float]]
+) -> Observation:
     """Take back a time-out that a starved machine may have caused.
 
     Args:
         seen: the observation.
-        starved: seconds for which the agents of a Node were not let run, by Node.
+        starved: gives for how many of so many seconds the agents of a Node were not
+            let run, by Node.
 
     """
     if seen.outcome is not Outcome.TIMED_OUT:
         return seen
+    # What was asked again and again had more than the time of one attempt.
+    had = round(max(TIMEOUTS[seen.probe.ask.timeout], seen.seconds), 1)
+    late = starved(had)
     ends = {seen.probe.source.node, seen.probe.target.node}
     # Who answers for a Service may be anywhere.
     if seen.probe.target.kind not in {Kind.POD, Kind.LOOPBACK}:
-        ends = set(starved)
-    worst = max((starved.get(end, 0.0) for end in ends), default=0.0)
-    # What was asked again and again had more than the time of one attempt.
-    had = max(TIMEOUTS[seen.probe.ask.timeout], seen.seconds)
+        ends = set(late)
+    worst = max((late.get(end, 0.0) for end in ends), default=0.0)
     if worst < had / 2:
         return seen
     detail = f"timed out while an agent was not let run for {worst:.1f} s"

@@ -34,6 +34,7 @@ from pytest_k8snet.result import (
     excused,
     explain,
     inconclusive,
+    most_late,
     not_applicable,
     reproduction,
     shape,
@@ -156,8 +157,19 @@ def test_a_time_out_counts_only_where_both_agents_were_let_run(
 ) -> None:
     (lost,) = on("ab")
 
-    assert excused(lost, starved).outcome is outcome
-    assert excused(CROSS[0], starved) is CROSS[0]
+    assert excused(lost, lambda _: starved).outcome is outcome
+    assert excused(CROSS[0], lambda _: starved) is CROSS[0]
+
+
+@pytest.mark.parametrize(
+    ("within", "worst"), [(0.5, 0.5), (2.0, 2.0), (4.0, 2.5), (10.0, 3.0)]
+)
+def test_lateness_adds_up_within_the_time_that_a_probe_had(
+    within: float, worst: float
+) -> None:
+    late = [(10.0, 0.5), (14.0, 0.5), (16.0, 2.0)]
+
+    assert most_late(late, within) == worst
 
 
 def test_a_replica_that_was_replaced_owes_no_answer() -> None:
@@ -175,7 +187,7 @@ def test_a_replica_that_was_replaced_owes_no_answer() -> None:
 def test_a_time_out_through_a_service_counts_only_where_all_were_let_run() -> None:
     lost = dead(probes_of("SERVICE-CLUSTER-IP-tcp-ipv4-cross-node")[0])
 
-    assert excused(lost, {"c": 9.0}).outcome is Outcome.NOT_PROBED
+    assert excused(lost, lambda _: {"c": 9.0}).outcome is Outcome.NOT_PROBED
 
 
 @pytest.mark.parametrize(
@@ -199,7 +211,9 @@ def test_a_node_that_answers_a_handshake_is_there(
 def test_what_was_asked_for_long_is_excused_by_a_long_pause_only() -> None:
     (lost,) = on("ab")
 
-    assert excused(replace(lost, seconds=10.0), {"b": 2.0}).outcome is Outcome.TIMED_OUT
+    longer = replace(lost, seconds=10.0)
+
+    assert excused(longer, lambda _: {"b": 2.0}).outcome is Outcome.TIMED_OUT
 
 
 # ------------------------------------------------------------------------ descriptions

@@ -128,16 +128,15 @@ class Channel:
             self._give_up(added, self._why or "closed")
         return [each.future for each in added]
 
-    def starved(self, since: float) -> float:
-        """Give for how many seconds the agent was not let run, all in all.
+    def late(self, since: float) -> list[tuple[float, float]]:
+        """Give when the agent had not been let run: (when it was again, seconds).
 
         Args:
             since: on the monotonic clock.
 
         """
-        return sum(
-            min(late, when - since) for when, late in list(self._late) if when > since
-        )
+        late = list(self._late)
+        return [(when, min(each, when - since)) for when, each in late if when > since]
 
     def close(self) -> None:
         """End the stream. What is still pending becomes not probed."""
