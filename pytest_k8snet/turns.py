@@ -321,8 +321,12 @@ class Turns:
             if not all(map(step.until, told)):
                 break  # What comes next would build on it.
         starved = self._prober.starved_since(started)
-        # Silence that conforms was held against each attempt already.
+        # Silence that conforms was held against each attempt already, and what is cut
+        # off was silent before.
         judged = tuple(
-            one if one.probe.ask.blocked else excused(one, starved) for one in seen
+            one
+            if one.probe.ask.blocked or self._prober.is_cut_off(one)
+            else excused(one, starved)
+            for one in seen
         )
         return conclude(plan.check, controls, judged, self._stage.scene)
