@@ -40,12 +40,13 @@ def beat(ports: Mapping[str, int], report: Callable[[float], None]) -> None:
             due += PULSE
             time.sleep(PULSE)
         sent = time.monotonic()
-        waited, waiting = waiting, server is not None and not _answers(server)
-        if server and not waiting:
-            heard = True
-            if waited:  # what it answers to the other questions is not news
-                server.close()
-                server = _dial(port)
+        answered = server is not None and _answers(server)
+        if waiting and answered and server:
+            # What it answers to the other questions is not news.
+            server.close()
+            server = _dial(port)
+        heard |= answered
+        waiting = heard and not answered
         late = (time.monotonic() if heard else sent) - due
         if late > LATE:
             report(late)
