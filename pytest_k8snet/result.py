@@ -119,8 +119,10 @@ def excused(
     """
     if seen.outcome is not Outcome.TIMED_OUT:
         return seen
-    # What was asked again and again had more than the time of one attempt.
-    had = round(max(TIMEOUTS[seen.probe.ask.timeout], seen.seconds), 1)
+    # What was asked again and again had more than the time of one attempt, and what
+    # makes no progress is given up early.
+    least = min(TIMEOUTS[seen.probe.ask.timeout], TIMEOUTS["dead"])
+    had = round(max(least, seen.seconds), 1)
     late = starved(had)
     ends = {seen.probe.source.node, seen.probe.target.node}
     # Who answers for a Service may be anywhere.

@@ -161,6 +161,14 @@ def test_a_time_out_counts_only_where_both_agents_were_let_run(
     assert excused(CROSS[0], lambda _: starved) is CROSS[0]
 
 
+def test_a_transfer_had_the_time_for_which_it_went_on() -> None:
+    stuck = replace(dead(probes_of("POD-BULK-ipv4-cross-node")[0]), seconds=4.7)
+    node = stuck.probe.target.node
+
+    assert excused(stuck, lambda _: {node: 2.5}).outcome is Outcome.NOT_PROBED
+    assert excused(stuck, lambda _: {node: 2.3}) is stuck
+
+
 @pytest.mark.parametrize(
     ("within", "worst"), [(0.5, 0.5), (2.0, 2.0), (4.0, 2.5), (10.0, 3.0)]
 )
