@@ -254,6 +254,7 @@ class Lab:
             self.plan,
             self._stage,
             self._prober,
+            self.results,
             self._publish,
             self._stopped,
             self._scale,

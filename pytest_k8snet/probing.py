@@ -200,14 +200,13 @@ class Prober:
             what is no Node.
 
         """
-        channels = list(self._channels.items())
-        late = [(actor.node, channel.late(since)) for actor, channel in channels]
 
         @cache
         def worst(within: float) -> dict[str, float]:
             found: dict[str, float] = {}
-            for node, each in late:
-                found[node] = max(found.get(node, 0.0), most_late(each, within))
+            for actor, channel in list(self._channels.items()):
+                late = most_late(channel.late(since), within)
+                found[actor.node] = max(found.get(actor.node, 0.0), late)
             return found
 
         return worst

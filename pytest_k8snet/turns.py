@@ -73,7 +73,8 @@ class Turns:
         plan: what to ask.
         stage: where; it makes the Pods that are made later.
         prober: asks.
-        publish: told of every result.
+        results: what was published, by the id of its check.
+        publish: puts a result there.
         stopped: whether to give up.
         scale: multiplies every budget.
 
@@ -84,6 +85,7 @@ class Turns:
         plan: Plan,
         stage: Stage,
         prober: Prober,
+        results: Mapping[str, Result],
         publish: Callable[[Result], None],
         stopped: threading.Event,
         scale: float,
@@ -91,19 +93,15 @@ class Turns:
         self._plan = plan
         self._stage = stage
         self._prober = prober
-        self._tell = publish
+        self._results = results
+        self._publish = publish
         self._stopped = stopped
         self._scale = scale
-        self._published: set[str] = set()
         self._changing = [c for c in plan.checks if c.check.rule.steps]
         self._quick = [c for c in plan.checks if is_quick(c)]
         # What has to be made or restarted takes longest: it begins at once.
         self._early = [c for c in self._changing if changed_roles(c)]
-        self._begun: list[Future[None]] = []
-
-    def _publish(self, result: Result) -> None:
-        self._published.add(result.check.id)
-        self._tell(result)
+        self._under_way: list[Future[None]] = []
 
     @contextmanager
     def begun(self) -> Iterator[ThreadPoolExecutor]:
@@ -113,10 +111,10 @@ class Turns:
         policed = [c for c in once if roles_of(c.check.rule) & POLICED]
         entering = [c for c in once if leads_in(c)]
         with ThreadPoolExecutor(len(self._changing) + WAVES) as pool:
-            self._begun = self._watch_changes(self._early, pool)
-            self._begun.append(pool.submit(self._second_wave, slow))
-            self._begun.append(pool.submit(self._policy_wave, policed))
-            self._begun.append(pool.submit(self._entry_wave, entering))
+            self._under_way = self._watch_changes(self._early, pool)
+            self._under_way.append(pool.submit(self._second_wave, slow))
+            self._under_way.append(pool.submit(self._policy_wave, policed))
+            self._under_way.append(pool.submit(self._entry_wave, entering))
             yield pool
 
     def settle(self) -> tuple[float, list[Observation]]:
@@ -139,13 +137,13 @@ class Turns:
         """Ask the rest, and wait for everything."""
         refused = [c for c in self._quick if c.check.rule.judge is all_refused]
         rest = [c for c in self._quick if c not in refused]
-        self._begun.append(pool.submit(self._ask_once, rest))
+        self._under_way.append(pool.submit(self._ask_once, rest))
         unsure = self._ask_first(refused)
         # A new Service refuses at first, and a Node refuses only so often each
         # second: until here, others count on being refused.
         late = [c for c in self._changing if c not in self._early]
-        self._begun += self._watch_changes(late, pool)
-        for one in as_completed(self._begun):
+        self._under_way += self._watch_changes(late, pool)
+        for one in as_completed(self._under_way):
             one.result()
         if unsure:
             self._stopped.wait(RATION)
@@ -196,7 +194,7 @@ class Turns:
             for one, result in results.items():
                 if over or held[one] >= TWICE:
                     self._publish(result)
-            pending = [c for c in pending if c.check.id not in self._published]
+            pending = [c for c in pending if c.check.id not in self._results]
 
     def _make(self, roles: Iterable[Role]) -> None:
         """Make the Pods of those roles that policy rules need."""
@@ -240,7 +238,7 @@ class Turns:
                     self._publish(self._concluded(plan, seen))
             seen |= second.result()
         for plan in planned:
-            if plan.check.id not in self._published:
+            if plan.check.id not in self._results:
                 self._publish(self._concluded(plan, seen))
 
     def _seen(self, probes: Iterable[Probe]) -> dict[Probe, Observation]:
