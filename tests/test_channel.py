@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_k8snet.cluster import channel as channel_module
-from pytest_k8snet.cluster.channel import Channel, ChildTransport, child_channel
+from pytest_k8snet.cluster.channel import Channel, child_channel
 from pytest_k8snet.cluster.errors import ClusterError, StreamLost
+from pytest_k8snet.cluster.transports import ChildTransport
 from pytest_k8snet.model import Outcome
 from pytest_k8snet.stage import OUTSIDE_AGENT
 

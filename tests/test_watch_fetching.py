@@ -13,7 +13,8 @@ import pytest
 from scenes import facts
 
 from pytest_k8snet import manifests, watch_objects
-from pytest_k8snet.cluster.channel import ChildTransport, child_channel
+from pytest_k8snet.cluster.channel import child_channel
+from pytest_k8snet.cluster.transports import ChildTransport
 from pytest_k8snet.model import Family, Outcome, ServiceState, Word
 from pytest_k8snet.outages import PROFILES, Path, Way
 from pytest_k8snet.stage import Waits
