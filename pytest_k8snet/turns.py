@@ -250,7 +250,7 @@ class Turns:
             answers = self._prober.ask(pending)
             got = {probe: answer.result() for probe, answer in answers.items()}
             starved = self._prober.starved_since(since)
-            told = {probe: excused(one, starved) for probe, one in got.items()}
+            told = {p: self._prober.excuse(one, starved) for p, one in got.items()}
             seen |= told
             pending = [p for p, one in told.items() if one is not got[p]]
             if not pending or self._stopped.is_set():

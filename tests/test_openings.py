@@ -106,6 +106,29 @@ def test_a_node_that_is_heard_has_all_of_the_time_for_the_next_stream(
     assert sum(kubelets.waited) == SECONDS
 
 
+def test_streams_that_fail_side_by_side_end_each_other_on_a_node_that_was_heard(
+    kubelets: Kubelets,
+) -> None:
+    opening = Openings(None, SECONDS)  # type: ignore[arg-type]
+    assert all(opens(opening, Role.CLIENT, node) for node in "ab")
+
+    def only_once() -> None:
+        kubelets.together = threading.Barrier(1)
+
+    kubelets.silent = {"b"}
+    kubelets.together = threading.Barrier(2, only_once)
+    with ThreadPoolExecutor(2) as pool:
+        roles = (Role.SERVER, Role.HOST)
+        opened = list(pool.map(lambda role: opens(opening, role, "b"), roles))
+
+    assert opened == [False, False]
+    assert sum(kubelets.waited) < 2 * SECONDS
+    kubelets.waited.clear()
+    assert not opens(opening, Role.SPARE, "b")
+    assert not kubelets.waited
+    assert list(opening.hopeless) == ["b"]
+
+
 def test_a_node_that_answers_when_asked_once_more_is_as_any_other(
     kubelets: Kubelets,
 ) -> None:

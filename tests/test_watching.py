@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from concurrent.futures import Future
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -31,7 +32,7 @@ from pytest_k8snet.result import excused
 from pytest_k8snet.verdict import is_connected
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 ASK = Ask(Role.CLIENT, Op.CONNECT, timeout="poll")
 HEALTHY, DEAD = (
@@ -212,6 +213,29 @@ def test_an_attempt_that_a_starved_machine_spoilt_is_made_again() -> None:
 
     assert seen.outcome is Outcome.TIMED_OUT
     assert prober.asked == [dead, dead]
+
+
+def test_what_a_starved_machine_spoilt_has_longer_when_asked_again() -> None:
+    asked: list[float] = []
+
+    def lately(late: float, _: float) -> dict[str, float]:
+        return {"a": late}
+
+    class Noting:
+        def submit(self, requests: Sequence[Mapping[str, Any]]) -> list[Future[Any]]:
+            asked.extend(request["timeout"] for request in requests)
+            return [Future() for _ in requests]
+
+    nothing: Any = None
+    channels: dict[Actor, Any] = {HEALTHY.source: Noting()}
+    prober = Prober(nothing, channels, lambda: on_paper(facts(2)))
+    for late in (0.0, 1.0, 1.0, 1.0):
+        prober.ask([HEALTHY])
+        prober.excuse(Observation(HEALTHY, Outcome.TIMED_OUT), partial(lately, late))
+    prober.ask([HEALTHY])
+    prober.close()
+
+    assert asked == [asked[0] * times for times in (1, 1, 2, 4, 4)]
 
 
 def test_who_had_few_answers_may_have_been_unlucky() -> None:

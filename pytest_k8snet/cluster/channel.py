@@ -15,10 +15,10 @@ import time
 from collections import deque
 from concurrent.futures import Future
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pytest_k8snet.cluster.errors import ClusterError, StreamLost
+from pytest_k8snet.cluster.requests import Pending, messages
 from pytest_k8snet.cluster.transports import READ, ChildTransport, ExecTransport
 
 if TYPE_CHECKING:
@@ -29,23 +29,8 @@ if TYPE_CHECKING:
 
 GRACE = 10.0  # beyond a request's own time-out, for the way there and back
 AGENT_WORKERS = 512  # as many requests an agent runs at a time; the others queue
-LINE = 48 * 1024  # a message fits in one websocket frame of every server
 KEEP_ALIVE = 30.0  # load balancers cut streams that are idle for minutes
 RECONNECT_PAUSE = 0.25
-
-
-@dataclass
-class _Pending:
-    """A request that was handed over, and what waits for it."""
-
-    request: Mapping[str, object]
-    future: Future[Mapping[str, Any]]
-    deadline: float = 0.0
-
-    @property
-    def timeout(self) -> float:
-        value = self.request.get("timeout")
-        return float(value) if isinstance(value, (int, float)) else 4.0
 
 
 class Channel:
@@ -74,14 +59,15 @@ class Channel:
         self._timeout = timeout
         self._grace = grace
         self._lock = threading.Lock()
-        self._submitted: deque[_Pending] = deque()
-        self._pending: dict[int, _Pending] = {}
+        self._submitted: deque[Pending] = deque()
+        self._pending: dict[int, Pending] = {}
         self._last_id = 0
         self._reconnects = 1
         self._why = ""
         self._closing = False
         self._buffer = bytearray()
         self._last_write = 0.0
+        self._last_read = 0.0
         self._late: deque[tuple[float, float]] = deque(maxlen=1000)
         self._transport: Transport | None = self._open(timeout)
         self._wake_read, self._wake_write = os.pipe()
@@ -96,7 +82,7 @@ class Channel:
         self, requests: Sequence[Mapping[str, object]]
     ) -> list[Future[Mapping[str, Any]]]:
         """Have requests run, all at the same time; ids are given here."""
-        added = [_Pending(request, Future()) for request in requests]
+        added = [Pending(request, Future()) for request in requests]
         for each in added:
             each.future.set_running_or_notify_cancel()
         with self._lock:
@@ -185,6 +171,7 @@ class Channel:
 
     def _take(self, data: bytes) -> None:
         """Hand out the replies that have come in whole."""
+        self._last_read = time.monotonic()
         self._buffer += data
         if b"\n" not in data:
             return
@@ -203,18 +190,36 @@ class Channel:
         waiting = self._pending.pop(reply.get("id", -1), None)
         if waiting is None:
             return  # too late: it was given up
-        if waiting.request.get("op") == "restart" and reply["outcome"] == "answered":
+        if waiting.ends_something and reply["outcome"] == "answered":
             # The stream is about to end, and it is we who ended it.
             self._reconnects += 1
         waiting.future.set_result(reply)
 
     def _expire(self) -> None:
+        """Repeat, once, what got no reply.
+
+        It, or its reply, may have got lost in a stream that stalled: where nothing at
+        all came meanwhile, it goes over a new one.
+        """
         now = time.monotonic()
-        late = [n for n, each in self._pending.items() if each.deadline <= now]
-        waiting = [self._pending.pop(number) for number in late]
-        for each in waiting:
-            allowed = f"{each.timeout + self._grace:g} s"
-            self._refuse(each, f"no reply from {self._label} within {allowed}")
+        again = []
+        for number, each in list(self._pending.items()):
+            if each.deadline > now:
+                continue
+            if each.repeated or each.ends_something:
+                del self._pending[number]
+                allowed = f"{now - each.handed_over:.0f} s"
+                self._refuse(each, f"no reply from {self._label} within {allowed}")
+            else:
+                each.repeated = True
+                each.deadline = now + each.timeout + self._grace
+                again.append(each)
+        if again and self._transport and now - self._last_read > self._grace:
+            self._transport.close()
+            self._transport = None
+            self._reconnect(again)
+        for message in messages(each.request for each in again):
+            self._write(message)
 
     def _hand_over(self) -> None:
         """Send what was submitted, over a new stream if the old one was lost."""
@@ -231,7 +236,8 @@ class Channel:
             self._pending[self._last_id] = each
             queued = len(self._pending) // AGENT_WORKERS
             patience = each.timeout * (1 + queued) + self._grace
-            each.deadline = time.monotonic() + patience
+            each.handed_over = time.monotonic()
+            each.deadline = each.handed_over + patience
             each.request = {**each.request, "id": self._last_id}
         for message in messages(each.request for each in added):
             self._write(message)
@@ -243,7 +249,7 @@ class Channel:
             self._transport.write(data)
             self._last_write = time.monotonic()
 
-    def _reconnect(self, waiting: Sequence[_Pending]) -> None:
+    def _reconnect(self, waiting: Sequence[Pending]) -> None:
         """Open the stream once more. A container that starts again needs a while."""
         end = time.monotonic() + self._timeout
         while self._reconnects > 0 and not self._closing:
@@ -277,11 +283,11 @@ class Channel:
         with self._lock:
             self.lost = True
 
-    def _give_up(self, waiting: Iterable[_Pending], why: str) -> None:
+    def _give_up(self, waiting: Iterable[Pending], why: str) -> None:
         for each in waiting:
             self._refuse(each, f"control stream of {self._label} lost: {why}")
 
-    def _refuse(self, waiting: _Pending, why: str) -> None:
+    def _refuse(self, waiting: Pending, why: str) -> None:
         if not waiting.future.done():
             waiting.future.set_result(not_probed(why))
 
@@ -297,7 +303,7 @@ class Channel:
         self.name = str(hello.get("name") or self._label)
         self.ports = {str(k): int(v) for k, v in hello.get("ports", {}).items()}
         self._buffer[:] = rest
-        self._last_write = time.monotonic()
+        self._last_write = self._last_read = time.monotonic()
         return transport
 
 
@@ -306,25 +312,6 @@ def not_probed(why: str) -> Mapping[str, Any]:
     words: dict[str, Any] = dict.fromkeys(("own", "who", "peer", "local"), "")
     words |= {"outcome": "not probed", "phase": "", "detail": why}
     return {**words, "seconds": 0.0, "values": []}
-
-
-def messages(requests: Iterable[Mapping[str, object]]) -> list[bytes]:
-    """Spread requests over lines of a limited length."""
-    lines: list[bytes] = []
-    batch: list[str] = []
-    size = 0
-    for request in requests:
-        text = json.dumps(request)
-        if batch and size + len(text) > LINE:
-            lines.append(_message(batch))
-            batch, size = [], 0
-        batch.append(text)
-        size += len(text) + 2
-    return [*lines, _message(batch)] if batch else lines
-
-
-def _message(batch: Sequence[str]) -> bytes:
-    return ('{"requests": [' + ", ".join(batch) + "]}\n").encode()
 
 
 def read_hello(transport: Transport, end: float) -> tuple[dict[str, Any], bytes]:

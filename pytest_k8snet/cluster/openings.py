@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING
 
 from pytest_k8snet import manifests
@@ -9,6 +10,8 @@ from pytest_k8snet.cluster.channel import Channel, exec_channel
 from pytest_k8snet.cluster.errors import NoStream
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from pytest_k8snet.cluster.api import Api
     from pytest_k8snet.model import Actor
 
@@ -20,7 +23,9 @@ ONCE_MORE = 3.0
 """Seconds for a stream to a Node to which another one did not begin in time."""
 
 TWICE = 2
-"""After so many that did not begin, side by side or not, no further one is tried."""
+OFTEN = 4
+"""After so many attempts in a row that failed, side by side or not, no further one is
+made: to a Node that no stream ever reached, and to one that some did."""
 
 
 class Openings:
@@ -39,34 +44,50 @@ class Openings:
         self.channels: dict[Actor, Channel] = {}
         self._api = api
         self._seconds = seconds
-        # What did not begin in time since one did, by Node.
-        self._silence: dict[str, list[NoStream]] = {}
+        # The attempts that failed since one did not, by Node.
+        self._misses: dict[str, list[NoStream]] = {}
 
     @property
     def hopeless(self) -> dict[str, NoStream]:
         """Nodes to which no stream is tried any more, each with why."""
-        silence = list(self._silence.items())
-        return {node: whys[-1] for node, whys in silence if len(whys) >= TWICE}
+        heard = self._heard()
+        return {
+            node: whys[-1]
+            for node, whys in list(self._misses.items())
+            if len(whys) >= (OFTEN if node in heard else TWICE)
+        }
 
     def open(self, actor: Actor, namespace: str, pod: str) -> Channel:
         """Open the stream of a container's agent. Raises ClusterError."""
         node = actor.node
-        silence = self._silence.get(node, [])
-        if len(silence) >= TWICE:
-            raise silence[-1]
-        rest = max(ONCE_MORE, self._seconds - 2 * AFTER_OTHERS)
-        for begin in [ONCE_MORE] if silence else [AFTER_OTHERS, AFTER_OTHERS, rest]:
+        if given_up := self.hopeless.get(node):
+            raise given_up
+        for begin in self._attempts(node):
             try:
                 channel = self._begun(actor, namespace, pod, begin)
             except NoStream as error:
                 why = error
-                if self._only_others_hear(node):
-                    break
+                if self._others_hear(node):
+                    self._misses.setdefault(node, []).append(why)
             else:
-                self._silence.pop(node, None)
+                self._misses.pop(node, None)
                 return channel
-        self._silence.setdefault(node, []).append(why)
+        if not self._others_hear(node):
+            self._misses.setdefault(node, []).append(why)
         raise why
+
+    def _attempts(self, node: str) -> Iterator[float]:
+        """Give the seconds for each attempt to begin, while another one may help."""
+        doubted = node in self._misses and node not in self._heard()
+        left = ONCE_MORE if doubted else self._seconds
+        for short in itertools.chain([True] * TWICE, itertools.repeat(False)):
+            # Where no other Node is heard either, all of them may be slow.
+            begin = AFTER_OTHERS if short or self._others_hear(node) else left
+            yield min(begin, left)
+            left -= begin
+            unheard = self._others_hear(node) and node not in self._heard()
+            if left <= 0 or unheard or node in self.hopeless:
+                return
 
     def _begun(self, actor: Actor, namespace: str, pod: str, begin: float) -> Channel:
         arguments = ["--name", str(actor), "--container", actor.container]
@@ -81,7 +102,9 @@ class Openings:
         )
         return channel
 
-    def _only_others_hear(self, node: str) -> bool:
-        """Whether streams have begun to other Nodes, and none to this one."""
-        heard = {actor.node for actor in list(self.channels)}
-        return node not in heard and bool(heard - {""})
+    def _others_hear(self, node: str) -> bool:
+        return bool(self._heard() - {node})
+
+    def _heard(self) -> set[str]:
+        """Give the Nodes to which a stream has begun."""
+        return {actor.node for actor in list(self.channels)} - {""}
