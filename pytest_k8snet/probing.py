@@ -362,6 +362,7 @@ class Prober:
         pending = dict.fromkeys(probes)
         answers = dict.fromkeys(probes, 0)
         open_yet: dict[Probe, bool] = {}
+        refuted: set[Probe] = set()
         for answered in self._again(pending):
             now = time.monotonic() - started
             for told, sent in answered:
@@ -371,11 +372,13 @@ class Prober:
                 answers[probe] += served
                 few = served and answers[probe] < TRIES
                 open_yet[probe] = (few or seen is not told) and now < 2 * budget
-                silent = seen.outcome is Outcome.NOT_PROBED
-                if silent and streak[probe] and now < 2 * budget:
-                    # No news: what began to conform is neither surer nor refuted.
+                no_news = seen.outcome is Outcome.NOT_PROBED
+                begun = streak[probe] > 0 and now < 2 * budget
+                if no_news and (begun or probe in refuted):
+                    # What began to conform is no surer, what was too late no better.
                     continue
                 if step.until(seen):
+                    refuted.discard(probe)
                     since.setdefault(probe, now)
                     conformed[probe] = now
                     streak[probe] += 1
@@ -383,6 +386,8 @@ class Prober:
                     since.pop(probe, None)
                     seen = replace(seen, seconds=now - conformed[probe])
                     streak[probe] = 0
+                    if now > budget and not no_news:
+                        refuted.add(probe)
                 last[probe] = replace(seen, after=since.get(probe, now))
                 if streak[probe] >= step.consecutive:
                     pending.pop(probe, None)

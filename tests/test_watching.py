@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from concurrent.futures import Future
 from dataclasses import replace
 from functools import partial
@@ -213,6 +214,30 @@ def test_an_attempt_that_a_starved_machine_spoilt_is_made_again() -> None:
 
     assert seen.outcome is Outcome.TIMED_OUT
     assert prober.asked == [dead, dead]
+
+
+def test_what_was_seen_too_late_stays_so_after_an_attempt_that_was_spoilt() -> None:
+    budget = BUDGET * BUDGETS["programming"]
+
+    class Wrong(Scripted):
+        """Served by others, and not asked any more once the time is over."""
+
+        def ask(self, probes: Iterable[Probe]) -> dict[Probe, Future[Observation]]:
+            over = time.monotonic() - begin > 1.5 * budget
+            outcome = Outcome.NOT_PROBED if over else Outcome.CONNECTED
+            answers = super().ask(probes)
+            for probe in answers:
+                answers[probe] = Future()
+                answers[probe].set_result(Observation(probe, outcome))
+            return answers
+
+    prober = Wrong()
+    begin = time.monotonic()
+    step = Step(asks=(ASK,), until=lambda _: False)
+    (seen,) = prober.watch_change(step, [HEALTHY], BUDGET)
+    prober.close()
+
+    assert seen.outcome is Outcome.CONNECTED
 
 
 def test_what_a_starved_machine_spoilt_has_longer_when_asked_again() -> None:
