@@ -35,18 +35,29 @@ class Server:
 
 
 @contextlib.contextmanager
+def _ended(process: subprocess.Popen[str]) -> Iterator[None]:
+    """End a process afterwards, and at last: who waits for what never comes fails."""
+    end = threading.Timer(60, process.kill)
+    end.start()
+    try:
+        yield
+    finally:
+        end.cancel()
+        process.kill()
+
+
+@contextlib.contextmanager
 def serving(state: Path, name: str = "server@n1", *more: str) -> Iterator[Server]:
     options = [word for port in PORTS for word in ("--port", port)]
     options += ["--name", name, "--state", str(state), *more]
     process = subprocess.Popen(
         [*OUTSIDE_AGENT, "serve", *options], stdout=subprocess.PIPE, text=True
     )
-    with process:
+    with process, _ended(process):
         assert process.stdout
         assert process.stdout.readline() == f"k8snet agent serving {name}\n"
         written = json.loads((state / "main.json").read_text())
         yield Server(process, state, name, written["ports"])
-        process.kill()
 
 
 def ask(op: str, /, *, state: str = "", **fields: Any) -> dict[str, Any]:
@@ -111,9 +122,8 @@ def controlling(*options: str) -> Iterator[subprocess.Popen[str]]:
         stdout=subprocess.PIPE,
         text=True,
     )
-    with process:
+    with process, _ended(process):
         yield process
-        process.kill()
 
 
 def tell(process: subprocess.Popen[str], message: object) -> None:
@@ -126,7 +136,9 @@ def hear(process: subprocess.Popen[str], *, late: bool = False) -> dict[str, Any
     """Read what it says: the next word of having been late, or anything else."""
     assert process.stdout
     while True:
-        heard: dict[str, Any] = json.loads(process.stdout.readline())
+        line = process.stdout.readline()
+        assert line, "it said nothing of the kind, and was ended"
+        heard: dict[str, Any] = json.loads(line)
         if ("late" in heard) is late:
             return heard
 

@@ -173,9 +173,11 @@ def rarely_run(process: subprocess.Popen[str]) -> Iterator[None]:
 
     thread = threading.Thread(target=hold_up)
     thread.start()
-    yield
-    done.set()
-    thread.join()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
 
 
 def test_control_says_for_how_long_the_server_beside_it_was_not_let_run(
