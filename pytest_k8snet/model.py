@@ -5,7 +5,7 @@ imports only from layers below its own*; modules of one package may import each 
 
 ``model``, ``defaults`` <- ``verdict``, ``manifests``, ``pki`` <- ``service_manifests``
 <- ``rules``, ``policies``, ``entries`` <- ``plan``, ``wire`` <- ``result``, ``access``,
-``status``, ``schedule``, ``outages`` <- ``diagnose``, ``deviations``,
+``status``, ``schedule``, ``outages``, ``convergence`` <- ``diagnose``, ``deviations``,
 ``watch_objects`` <- ``report``, ``watch_options`` <- ``cluster``, ``localcluster``,
 ``reading`` <- ``faults``, ``publishing`` <- ``probing``, ``stage``, ``evidence`` <-
 ``watching``, ``turns`` <- ``lab``, ``workbench``, ``watch_command`` <- ``plugin``,

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_k8snet import wire
 from pytest_k8snet.cluster.errors import ClusterError, Unreachable
+from pytest_k8snet.convergence import Convergence
 from pytest_k8snet.model import (
     BUDGETS,
     LEADS_IN,
@@ -50,11 +51,6 @@ PROGRESS = 0.05
 STALE = 6.0
 """Seconds for which a name server may repeat what it said too early: by default CoreDNS
 keeps its answers for 5 s."""
-
-TRIES = 20
-"""After so many answers of others alone it is no chance that one never answers: a
-service proxy that chooses between two at random spares one of them once in a million
-times."""
 
 MOST_SLACK = 4.0
 """By how much the time of an attempt grows, at most, while a machine is too busy."""
@@ -346,64 +342,31 @@ class Prober:
         """Ask until every cell conforms or the step's budget is used up.
 
         Cells across which no Pod is reached have no more than the time of one attempt,
-        and those with an end that does not run have none. Those that a starved machine
-        left few attempts have up to twice the budget.
+        and those with an end that does not run have none.
 
-        Returns the last observation of every cell, with the time since the change. Of
-        one that does not conform, ``seconds`` is for how long it did not.
+        Returns the last observation of every cell: see ``Convergence``.
         """
         started = time.monotonic()
         budget = BUDGETS[step.budget] * scale
-        deadline = started + budget
-        streak = dict.fromkeys(probes, 0)
-        since: dict[Probe, float] = {}
-        conformed = dict.fromkeys(probes, 0.0)
-        last: dict[Probe, Observation] = {}
+        cells = {probe: Convergence(step, budget) for probe in probes}
         pending = dict.fromkeys(probes)
-        answers = dict.fromkeys(probes, 0)
-        open_yet: dict[Probe, bool] = {}
-        refuted: set[Probe] = set()
         for answered in self._again(pending):
             now = time.monotonic() - started
             for told, sent in answered:
-                probe = told.probe
                 seen = self.excuse(told, self.starved_since(sent))
-                served = seen.outcome is Outcome.CONNECTED
-                answers[probe] += served
-                few = served and answers[probe] < TRIES
-                open_yet[probe] = (few or seen is not told) and now < 2 * budget
-                no_news = seen.outcome is Outcome.NOT_PROBED
-                begun = streak[probe] > 0 and now < 2 * budget
-                if no_news and (begun or probe in refuted):
-                    # What began to conform is no surer, what was too late no better.
-                    continue
-                if step.until(seen):
-                    refuted.discard(probe)
-                    since.setdefault(probe, now)
-                    conformed[probe] = now
-                    streak[probe] += 1
-                else:
-                    since.pop(probe, None)
-                    seen = replace(seen, seconds=now - conformed[probe])
-                    streak[probe] = 0
-                    if now > budget and not no_news:
-                        refuted.add(probe)
-                last[probe] = replace(seen, after=since.get(probe, now))
-                if streak[probe] >= step.consecutive:
-                    pending.pop(probe, None)
+                cells[told.probe].hear(seen, now, spoilt=seen is not told)
             attempted = now > TIMEOUTS["dead"] * scale
-            over = time.monotonic() > deadline
-            for probe in [p for p in pending if p in last]:
-                # Those that conform may finish what they began, and those that could
-                # not be asked yet must be.
-                seen = last[probe]
-                asked = seen.outcome is not Outcome.NOT_PROBED
-                hopeless = attempted and asked and self.is_cut_off(seen)
-                given_up = (over and probe not in since) or hopeless
-                given_up |= self.is_lost(seen)
-                if (given_up and not open_yet.get(probe)) or self._closed.is_set():
+            for probe in list(pending):
+                cell = cells[probe]
+                if cell.last is None:
+                    continue  # What could not be asked yet must be.
+                asked = cell.last.outcome is not Outcome.NOT_PROBED
+                hopeless = attempted and asked and self.is_cut_off(cell.last)
+                hopeless |= self.is_lost(cell.last)
+                over = cell.is_over(now, hopeless=hopeless)
+                if cell.done or over or self._closed.is_set():
                     del pending[probe]
-        return [last[p] for p in probes]
+        return [cell.last for cell in cells.values() if cell.last]
 
 
 def _may_be_stale(seen: Observation, unnamed: Collection[str]) -> bool:

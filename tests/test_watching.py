@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from concurrent.futures import Future
 from dataclasses import replace
 from functools import partial
@@ -15,7 +14,6 @@ from scenes import scene as on_paper
 
 from pytest_k8snet import probing
 from pytest_k8snet.model import (
-    BUDGETS,
     Actor,
     Ask,
     Family,
@@ -79,19 +77,6 @@ def test_a_cell_that_times_out_does_not_hold_up_the_others() -> None:
     assert [one.outcome for one in seen] == [Outcome.CONNECTED, Outcome.TIMED_OUT]
     assert prober.asked.count(HEALTHY) == 12
     assert prober.asked.count(DEAD) <= 3
-
-
-def test_the_time_of_a_cell_is_when_it_began_to_conform() -> None:
-    prober = Scripted()
-    step = Step(asks=(ASK,), until=is_connected, consecutive=3)
-
-    healthy, dead = prober.watch_change(step, [HEALTHY, DEAD], BUDGET)
-    prober.close()
-
-    assert healthy.after is not None
-    assert healthy.after < 0.1
-    assert dead.after is not None
-    assert dead.after >= 0.3
 
 
 def test_the_seconds_of_a_dead_cell_are_those_without_an_answer() -> None:
@@ -216,30 +201,6 @@ def test_an_attempt_that_a_starved_machine_spoilt_is_made_again() -> None:
     assert prober.asked == [dead, dead]
 
 
-def test_what_was_seen_too_late_stays_so_after_an_attempt_that_was_spoilt() -> None:
-    budget = BUDGET * BUDGETS["programming"]
-
-    class Wrong(Scripted):
-        """Served by others, and not asked any more once the time is over."""
-
-        def ask(self, probes: Iterable[Probe]) -> dict[Probe, Future[Observation]]:
-            over = time.monotonic() - begin > 1.5 * budget
-            outcome = Outcome.NOT_PROBED if over else Outcome.CONNECTED
-            answers = super().ask(probes)
-            for probe in answers:
-                answers[probe] = Future()
-                answers[probe].set_result(Observation(probe, outcome))
-            return answers
-
-    prober = Wrong()
-    begin = time.monotonic()
-    step = Step(asks=(ASK,), until=lambda _: False)
-    (seen,) = prober.watch_change(step, [HEALTHY], BUDGET)
-    prober.close()
-
-    assert seen.outcome is Outcome.CONNECTED
-
-
 def test_what_a_starved_machine_spoilt_has_longer_when_asked_again() -> None:
     asked: list[float] = []
 
@@ -261,17 +222,6 @@ def test_what_a_starved_machine_spoilt_has_longer_when_asked_again() -> None:
     prober.close()
 
     assert asked == [asked[0] * times for times in (1, 1, 2, 4, 4)]
-
-
-def test_who_had_few_answers_may_have_been_unlucky() -> None:
-    prober = Scripted()
-    step = Step(asks=(ASK,), until=lambda _: False)
-
-    (seen,) = prober.watch_change(step, [HEALTHY], BUDGET)
-    prober.close()
-
-    assert seen.after is not None
-    assert seen.after >= 2 * BUDGET * BUDGETS[step.budget]
 
 
 def test_what_is_given_up_stays_as_it_was_judged() -> None:
