@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pytest_k8snet.report.schema import Report
 
 ATTEMPTS = 3
-STARVED = "an agent was not let run"
+STARVED = ("an agent was not let run", "no reply from")
 LIMIT = 300.0
 """Seconds after which a run hangs: many times what a broken cluster takes."""
 CLEANUP = 20.0
@@ -55,7 +55,8 @@ class SuiteRun:
     def starved(self) -> bool:
         """Whether the machine did not let the agents of a cell run."""
         cells = chain(*self.recording.cells.values()) if self.recording else ()
-        return any(c.conforms is None and STARVED in c.shown.detail for c in cells)
+        details = [c.shown.detail for c in cells if c.conforms is None]
+        return any(sign in detail for detail in details for sign in STARVED)
 
     def count(self, word: str) -> int:
         return list(self.words.values()).count(word)
