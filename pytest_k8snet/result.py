@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass, replace
 from ipaddress import ip_address
+from itertools import cycle
 from typing import TYPE_CHECKING
 
 from pytest_k8snet.manifests import BY_HAND
@@ -153,6 +154,32 @@ def withdrawn(seen: Observation, replicas: Collection[str]) -> Observation:
         return seen
     detail = "it was a replica of the cluster DNS when the run began, and is none now"
     return replace(seen, outcome=Outcome.NOT_PROBED, detail=detail)
+
+
+def heirs(seen: Observations, replicas: Collection[str]) -> dict[Probe, Probe]:
+    """Give whom to ask in place of replicas of the cluster DNS that are gone.
+
+    Args:
+        seen: what was seen of all of them.
+        replicas: the addresses of those that there are now.
+
+    Returns:
+        by the probe of one that is gone, the same of one that was not asked.
+
+    """
+    unanswered = [o.probe for o in seen if is_unanswered_replica(o)]
+    gone = [p for p in unanswered if p.target.name not in replicas]
+    new = set(replicas) - {o.probe.target.name for o in seen}
+    found = {}
+    for version in (4, 6):
+        free = sorted(a for a in new if ip_address(a).version == version)
+        names = sorted({p.target.name for p in gone})
+        lost = [name for name in names if ip_address(name).version == version]
+        instead = dict(zip(lost, cycle(free), strict=False))
+        for probe in gone:
+            if name := instead.get(probe.target.name):
+                found[probe] = replace(probe, target=replace(probe.target, name=name))
+    return found
 
 
 def conclude(

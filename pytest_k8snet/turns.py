@@ -18,6 +18,7 @@ from pytest_k8snet.result import (
     Result,
     conclude,
     excused,
+    heirs,
     inconclusive,
     is_unanswered_replica,
     withdrawn,
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
     import threading
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from pytest_k8snet.model import Observation, Probe, Role
+    from pytest_k8snet.model import Observation, Observations, Probe, Role
     from pytest_k8snet.plan import CheckPlan, Plan
     from pytest_k8snet.probing import Prober
     from pytest_k8snet.stage import Stage
@@ -257,9 +258,20 @@ class Turns:
                 break
         if any(map(is_unanswered_replica, seen.values())):
             with suppress(ClusterError):  # then they count as they were
-                replicas = self._stage.dns_replicas()
-                seen = {probe: withdrawn(one, replicas) for probe, one in seen.items()}
+                seen |= self._replaced(tuple(seen.values()))
         return seen
+
+    def _replaced(self, seen: Observations) -> dict[Probe, Observation]:
+        """Ask the replicas of the cluster DNS that came in place of others."""
+        replicas = self._stage.dns_replicas()
+        found = {one.probe: withdrawn(one, replicas) for one in seen}
+        instead = heirs(seen, replicas)
+        answers = self._prober.ask(instead.values())
+        for gone, heir in instead.items():
+            told = answers[heir].result()
+            if not is_unanswered_replica(told):
+                found[gone] = told
+        return found
 
     def _concluded(self, plan: CheckPlan, seen: Mapping[Probe, Observation]) -> Result:
         controls = [(c, tuple(seen[p] for p in probes)) for c, probes in plan.controls]

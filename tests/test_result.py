@@ -33,6 +33,7 @@ from pytest_k8snet.result import (
     describe,
     excused,
     explain,
+    heirs,
     inconclusive,
     most_late,
     not_applicable,
@@ -190,6 +191,28 @@ def test_a_replica_that_was_replaced_owes_no_answer() -> None:
     assert withdrawn(answered, []) is answered
     # Nobody else is a replica.
     assert withdrawn(dead(CROSS[0]), []).outcome is Outcome.TIMED_OUT
+
+
+def test_in_place_of_a_replica_that_is_gone_a_new_one_is_asked() -> None:
+    answers = [
+        one
+        for check in ("DNS-EVERY-REPLICA-udp-ipv4", "DNS-EVERY-REPLICA-tcp-ipv4")
+        for one in probes_of(check)
+    ]
+    names = sorted(
+        {o.probe.target.name for o in answers if ":" not in o.probe.target.name}
+    )
+    gone, *left = names
+    told = tuple(dead(o) if o.probe.target.name == gone else o for o in answers)
+
+    instead = heirs(told, [*left, "192.0.2.99", "2001:db8::99"])
+
+    assert {p.target.name for p in instead} == {gone}
+    assert {p.target.name for p in instead.values()} == {"192.0.2.99"}
+    assert {p.target.port for p in instead} == {p.target.port for p in instead.values()}
+    # It is nobody's heir that was asked itself, and there is none while all are there.
+    assert heirs(told, left) == {}
+    assert heirs(told, names) == {}
 
 
 def test_a_time_out_through_a_service_counts_only_where_all_were_let_run() -> None:
