@@ -46,8 +46,10 @@ def assert_inconclusive_about(run: SuiteRun, who: str, *said: str) -> None:
     assert run.exit_code == pytest.ExitCode.TESTS_FAILED
 
 
-def test_an_agent_that_does_not_reply_leaves_its_checks_open(suite: Suite) -> None:
-    site, client = suite.site, f"client@{suite.site.full(NODE)}"
+def test_an_agent_that_hangs_is_asked_once_more_over_a_new_stream(
+    suite: Suite,
+) -> None:
+    site = suite.site
     started = suite.start("-m", "rule2")
     started.wait_for(AGENTS_OPEN)
     stopped = site.controls(NODE, "client")
@@ -59,7 +61,28 @@ def test_an_agent_that_does_not_reply_leaves_its_checks_open(suite: Suite) -> No
         for pid in stopped:
             end(pid, signal.SIGCONT)
 
-    assert_inconclusive_about(run, client, "no reply from")
+    assert stopped
+    assert run.green, run.output
+
+
+def test_an_agent_that_hangs_again_and_again_leaves_its_checks_open(
+    suite: Suite,
+) -> None:
+    site, client = suite.site, f"client@{suite.site.full(NODE)}"
+    started = suite.start("-m", "rule2")
+    started.wait_for(AGENTS_OPEN)
+    stopped: set[int] = set()
+    try:
+        while started.process.poll() is None:
+            for pid in set(site.controls(NODE, "client")) - stopped:
+                end(pid, signal.SIGSTOP)
+                stopped.add(pid)
+        run = started.finish()
+    finally:
+        for pid in stopped:
+            end(pid, signal.SIGCONT)
+
+    assert_inconclusive_about(run, client, "no reply from", "control stream of")
 
 
 def test_a_server_that_hangs_is_no_evidence_against_the_network(suite: Suite) -> None:
