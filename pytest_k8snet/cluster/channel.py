@@ -199,7 +199,7 @@ class Channel:
         """Repeat, once, what got no reply.
 
         It, or its reply, may have got lost in a stream that stalled: where nothing at
-        all came meanwhile, it goes over a new one.
+        all came meanwhile, everything that it owes goes over a new one.
         """
         now = time.monotonic()
         again = []
@@ -211,15 +211,24 @@ class Channel:
                 allowed = f"{now - each.handed_over:.0f} s"
                 self._refuse(each, f"no reply from {self._label} within {allowed}")
             else:
-                each.repeated = True
-                each.deadline = now + each.timeout + self._grace
                 again.append(each)
-        if again and self._transport and now - self._last_read > self._grace:
-            self._transport.close()
-            self._transport = None
-            self._reconnect(again)
+        if again and self._reconnects > 0 and now - self._last_read > self._grace:
+            again = self._renew()
+        for each in again:
+            each.repeated = True
+            each.deadline = time.monotonic() + each.timeout + self._grace
         for message in messages(each.request for each in again):
             self._write(message)
+
+    def _renew(self) -> list[Pending]:
+        """Open a new stream in place of one that stalled; give what that one owed."""
+        owed = [e for e in self._pending.values() if not e.ends_something]
+        if self._transport:
+            self._transport.close()
+            self._transport = None
+        self._why = "it stalled"
+        self._reconnect(owed)
+        return owed
 
     def _hand_over(self) -> None:
         """Send what was submitted, over a new stream if the old one was lost."""
