@@ -7,9 +7,9 @@ imports only from layers below its own*; modules of one package may import each 
 <- ``rules``, ``policies``, ``entries`` <- ``plan``, ``wire`` <- ``result``, ``access``,
 ``status``, ``schedule``, ``outages``, ``convergence`` <- ``diagnose``, ``deviations``,
 ``watch_objects`` <- ``report``, ``watch_options`` <- ``cluster``, ``localcluster``,
-``reading`` <- ``faults``, ``publishing`` <- ``probing``, ``stage``, ``evidence`` <-
-``watching``, ``turns`` <- ``lab``, ``workbench``, ``watch_command`` <- ``plugin``,
-``cli`` <- ``checks``
+``reading`` <- ``faults``, ``publishing``, ``api_probes`` <- ``probing``, ``stage``,
+``evidence`` <- ``watching``, ``turns`` <- ``lab``, ``workbench``, ``watch_command`` <-
+``plugin``, ``cli`` <- ``checks``
 
 ``agent`` stands aside: a program of standard library, which runs in the Pods.
 """

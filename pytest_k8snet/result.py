@@ -150,7 +150,7 @@ def withdrawn(seen: Observation, replicas: Collection[str]) -> Observation:
         replicas: the addresses of those that there are now.
 
     """
-    if not is_unanswered_replica(seen) or seen.probe.target.name in replicas:
+    if not _is_gone(seen, replicas):
         return seen
     detail = "it was a replica of the cluster DNS when the run began, and is none now"
     return replace(seen, outcome=Outcome.NOT_PROBED, detail=detail)
@@ -167,19 +167,24 @@ def heirs(seen: Observations, replicas: Collection[str]) -> dict[Probe, Probe]:
         by the probe of one that is gone, the same of one that was not asked.
 
     """
-    unanswered = [o.probe for o in seen if is_unanswered_replica(o)]
-    gone = [p for p in unanswered if p.target.name not in replicas]
+    gone = [o.probe for o in seen if _is_gone(o, replicas)]
     new = set(replicas) - {o.probe.target.name for o in seen}
-    found = {}
+    instead: dict[str, str] = {}
     for version in (4, 6):
-        free = sorted(a for a in new if ip_address(a).version == version)
-        names = sorted({p.target.name for p in gone})
-        lost = [name for name in names if ip_address(name).version == version]
-        instead = dict(zip(lost, cycle(free), strict=False))
-        for probe in gone:
-            if name := instead.get(probe.target.name):
-                found[probe] = replace(probe, target=replace(probe.target, name=name))
-    return found
+        lost, free = (
+            sorted(name for name in names if ip_address(name).version == version)
+            for names in ({probe.target.name for probe in gone}, new)
+        )
+        instead |= zip(lost, cycle(free), strict=False)
+    return {
+        probe: replace(probe, target=replace(probe.target, name=instead[name]))
+        for probe in gone
+        if (name := probe.target.name) in instead
+    }
+
+
+def _is_gone(seen: Observation, replicas: Collection[str]) -> bool:
+    return is_unanswered_replica(seen) and seen.probe.target.name not in replicas
 
 
 def conclude(

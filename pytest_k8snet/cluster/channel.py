@@ -189,7 +189,7 @@ class Channel:
             return
         waiting = self._pending.pop(reply.get("id", -1), None)
         if waiting is None:
-            return  # too late: it was given up
+            return  # it was given up, or answered before
         if waiting.ends_something and reply["outcome"] == "answered":
             # The stream is about to end, and it is we who ended it.
             self._reconnects += 1
