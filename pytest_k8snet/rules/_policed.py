@@ -29,12 +29,12 @@ from pytest_k8snet.model import (
     Target,
 )
 from pytest_k8snet.rules._world import (
-    EACH,
     KUBERNETES,
     PORT,
     cluster_ip,
     connect,
     pod,
+    ports,
     reaches,
     server_there,
 )
@@ -90,17 +90,6 @@ def _guarded_ports() -> tuple[tuple[str, int, int | str, Protocol], ...]:
 
 
 GUARD = Service("guarded", _guarded_ports(), role=Role.GUARDED, per_node=True)
-OPEN = Service(
-    "neighbour",
-    (("main-tcp", PORT, 8080, TCP), ("main-udp", PORT, 8080, UDP)),
-    role=Role.NEIGHBOUR,
-    per_node=True,
-)
-SECOND = Service(
-    "server-second",
-    (("second-tcp", 81, SERVER_PORTS["second/tcp"], TCP),),
-    per_node=True,
-)
 LOCAL = (("type", "NodePort"), ("externalTrafficPolicy", "Local"))
 GUARD_OUTSIDE = Service(
     "guarded-outside",
@@ -112,13 +101,14 @@ GUARD_OUTSIDE = Service(
     role=Role.GUARDED,
     per_node=True,
 )
-OPEN_OUTSIDE = Service(
-    "neighbour-outside",
-    (("main-tcp", PORT, 8080, TCP),),
-    spec=LOCAL,
-    role=Role.NEIGHBOUR,
+OPEN = Service("neighbour", ports(PORT), spec=LOCAL, role=Role.NEIGHBOUR, per_node=True)
+"""Open to the outside, too."""
+SERVED = Service(
+    "served",
+    (*ports(PORT), ("second-tcp", 81, SERVER_PORTS["second/tcp"], TCP)),
     per_node=True,
 )
+"""The servers, at the port that policies name and at the one that they do not."""
 
 # --------------------------------------------------------------------------- policies
 
@@ -258,7 +248,7 @@ UNCONFINED = (
         "Pods that are not isolated for egress reach the same Pods",
     ),
     reaches(
-        allowed(Role.GUARDED, cluster_ip(EACH), who=server_there),
+        allowed(Role.GUARDED, cluster_ip(SERVED), who=server_there),
         "Pods that are not isolated for egress reach the same Services",
     ),
 )
@@ -271,7 +261,7 @@ def _with_own_address(seen: Observation) -> bool:
 FROM_OUTSIDE = Control(
     connect(
         Role.OUTSIDE,
-        node_port(OPEN_OUTSIDE),
+        node_port(OPEN),
         Spread.NODES,
         who=there(Role.NEIGHBOUR),
         protocol=TCP,

@@ -31,9 +31,8 @@ from pytest_k8snet.rules._policed import (
     LET_OUT,
     NETWORK_POLICIES,
     OPEN,
-    OPEN_OUTSIDE,
-    SECOND,
     SELECTORS,
+    SERVED,
     SERVERS,
     TCP,
     TO_DNS,
@@ -51,7 +50,6 @@ from pytest_k8snet.rules._policed import (
 )
 from pytest_k8snet.rules._world import (
     BOTH,
-    EACH,
     FAMILIES,
     PATHS,
     api_addresses,
@@ -76,14 +74,14 @@ DEFAULT_ALLOW = policy_rule(
     protocols=BOTH,
     families=FAMILIES,
     paths=PATHS,
-    services=(OPEN, EACH),
+    services=(OPEN, SERVED),
     policies=(DENY_INGRESS,),
     provided=(serves(NEIGHBOUR), ENFORCED),
     probes=(
         allowed(CLIENT, pod(NEIGHBOUR)),
         allowed(SERVER, cluster_ip(OPEN), who=there(NEIGHBOUR)),
         allowed(NEIGHBOUR, pod(CLIENT)),
-        allowed(NEIGHBOUR, cluster_ip(EACH), who=server_there),
+        allowed(NEIGHBOUR, cluster_ip(SERVED), who=server_there),
         allowed(NEIGHBOUR, pod(NEIGHBOUR), Spread.NEXT),
     ),
     usually="a network plugin that isolates whole namespaces or Nodes",
@@ -112,13 +110,13 @@ EGRESS_DEFAULT_DENY = policy_rule(
     protocols=BOTH,
     families=FAMILIES,
     paths=PATHS,
-    services=(EACH,),
+    services=(SERVED,),
     policies=(DENY_EGRESS, TO_SECOND),
     provided=(serves(CLIENT), LET_OUT, *UNCONFINED),
     probes=(
         blocked(CONFINED, pod(CLIENT)),
         blocked(CONFINED, pod(NEIGHBOUR)),
-        blocked(CONFINED, cluster_ip(EACH), who=server_there),
+        blocked(CONFINED, cluster_ip(SERVED), who=server_there),
     ),
 )
 
@@ -129,13 +127,13 @@ ISOLATION_PER_DIRECTION = policy_rule(
     protocols=BOTH,
     families=FAMILIES,
     paths=PATHS,
-    services=(EACH,),
+    services=(SERVED,),
     policies=(DENY_INGRESS, DENY_EGRESS),
     provided=(serves(CONFINED), ENFORCED, ENFORCED_EGRESS),
     probes=(
         allowed(GUARDED, pod(CLIENT)),
         allowed(GUARDED, pod(NEIGHBOUR)),
-        allowed(GUARDED, cluster_ip(EACH), who=server_there),
+        allowed(GUARDED, cluster_ip(SERVED), who=server_there),
         allowed(CLIENT, pod(CONFINED)),
         allowed(NEIGHBOUR, pod(CONFINED)),
     ),
@@ -166,7 +164,7 @@ NAMESPACE_SELECTOR = policy_rule(
     protocols=(TCP,),
     families=FAMILIES,
     paths=PATHS,
-    services=(GUARD, SECOND),
+    services=(GUARD, SERVED),
     policies=(
         DENY_INGRESS,
         admit("by-namespace", "space", CLIENTS),
@@ -177,7 +175,7 @@ NAMESPACE_SELECTOR = policy_rule(
     probes=(
         *entering("space", by=(CLIENT,), but=(NEIGHBOUR, SERVER)),
         allowed(CONFINED, pod(SERVER, "second")),
-        allowed(CONFINED, cluster_ip(SECOND, "second"), who=server_there),
+        allowed(CONFINED, cluster_ip(SERVED, "second"), who=server_there),
         blocked(CONFINED, pod(CLIENT)),
     ),
 )
@@ -259,7 +257,7 @@ PORT = policy_rule(
     protocols=BOTH,
     families=FAMILIES,
     paths=PATHS,
-    services=(GUARD, EACH),
+    services=(GUARD, SERVED),
     policies=(
         DENY_INGRESS,
         *(admit(f"first-{p}", "first", FRIENDS, protocol=p) for p in BOTH),
@@ -273,7 +271,7 @@ PORT = policy_rule(
         *entering("second", by=(SERVER,), but=(NEIGHBOUR,)),
         allowed(CONFINED, pod(SERVER, "second"), protocol=TCP),
         blocked(CONFINED, pod(SERVER)),
-        blocked(CONFINED, cluster_ip(EACH), who=server_there),
+        blocked(CONFINED, cluster_ip(SERVED), who=server_there),
     ),
     usually="a network plugin that judges by the Service's port, or by none",
 )
@@ -381,7 +379,7 @@ IP_BLOCK = policy_rule(
     spec=SELECTORS,
     protocols=(TCP,),
     families=FAMILIES,
-    services=(GUARD, GUARD_OUTSIDE, OPEN_OUTSIDE),
+    services=(GUARD, GUARD_OUTSIDE, OPEN),
     policies=(
         DENY_INGRESS,
         admit("by-block", "block", Peer(blocks=(OUTSIDE,))),
@@ -404,7 +402,7 @@ IP_BLOCK_EXCEPT = policy_rule(
     spec=SELECTORS,
     protocols=(TCP,),
     families=FAMILIES,
-    services=(GUARD, GUARD_OUTSIDE, OPEN_OUTSIDE),
+    services=(GUARD, GUARD_OUTSIDE, OPEN),
     policies=(
         DENY_INGRESS,
         admit("by-but", "except", Peer(blocks=ANYWHERE, but=(OUTSIDE,)), FRIENDS),
@@ -475,13 +473,13 @@ EGRESS_DNS = policy_rule(
     spec=NETWORK_POLICIES + "#default-deny-all-egress-traffic",
     protocols=BOTH,
     families=FAMILIES,
-    services=(EACH,),
+    services=(SERVED,),
     policies=(DENY_EGRESS, TO_DNS),
     provided=(serves(CLIENT), *UNCONFINED),
     probes=(
         dns("kubernetes.default.svc.{domain}", api_addresses, source=CONFINED),
         blocked(CONFINED, pod(CLIENT)),
-        blocked(CONFINED, cluster_ip(EACH), who=server_there),
+        blocked(CONFINED, cluster_ip(SERVED), who=server_there),
     ),
     judge=each(_resolved_or_as_allowed),
     usually="a network plugin that judges before the Service's address is translated",
