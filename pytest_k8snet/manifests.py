@@ -62,6 +62,7 @@ CONTROL = (*COMMAND, "control", "--state", STATE)
 """Begins the command of an agent's control stream."""
 
 CA = "/k8snet-ca/ca.crt"
+"""What the API server's certificate is checked with, in Pods that ask it."""
 NOBODY = 65534
 FEW = 3
 """How many servers stand behind the Services that must use all of their backends."""
@@ -295,14 +296,12 @@ def _pod_security() -> dict[str, Any]:
         "runAsUser": NOBODY,
         "runAsGroup": NOBODY,
         "fsGroup": NOBODY,
-        "seccompProfile": {"type": "RuntimeDefault"},
     }
 
 
 def _volumes() -> list[dict[str, Any]]:
     return [
         {"name": "agent", "configMap": {"name": "k8snet-agent"}},
-        {"name": "ca", "configMap": {"name": "kube-root-ca.crt"}},
         {"name": "state", "emptyDir": {}},
     ]
 
@@ -320,10 +319,11 @@ def base_container(spec: LabSpec, name: str, arguments: list[str]) -> dict[str, 
             "allowPrivilegeEscalation": False,
             "capabilities": {"drop": ["ALL"]},
             "readOnlyRootFilesystem": True,
+            # Not of the Pod: a runtime would compile it for the sandbox, too.
+            "seccompProfile": {"type": "RuntimeDefault"},
         },
         "volumeMounts": [
             {"name": "agent", "mountPath": f"{HOME}/{MODULE}", "readOnly": True},
-            {"name": "ca", "mountPath": "/k8snet-ca", "readOnly": True},
             {"name": "state", "mountPath": STATE},
         ],
     }
@@ -364,6 +364,10 @@ def _container(
     ]
     if role is Role.EDGE:
         made["ports"] += _host_ports(spec, node, name, facts)
+    if role is Role.CLIENT:
+        made["volumeMounts"].append(
+            {"name": "ca", "mountPath": CA.rpartition("/")[0], "readOnly": True}
+        )
     if role is Role.SERVER:
         made["readinessProbe"] = readiness(ports["main/tcp"])
     return made
@@ -411,7 +415,11 @@ def _client(spec: LabSpec, rank: int, _: ClusterFacts) -> dict[str, Any]:
     del spec, rank
     # A safe sysctl, which "restricted" allows: any process may ask for an ICMP echo.
     may_ping = {"name": "net.ipv4.ping_group_range", "value": "0 2147483647"}
-    return {"securityContext": {**_pod_security(), "sysctls": [may_ping]}}
+    authority = {"name": "ca", "configMap": {"name": "kube-root-ca.crt"}}
+    return {
+        "securityContext": {**_pod_security(), "sysctls": [may_ping]},
+        "volumes": [*_volumes(), authority],
+    }
 
 
 def _server(spec: LabSpec, rank: int, _: ClusterFacts) -> dict[str, Any]:
@@ -474,21 +482,18 @@ def inspector(spec: LabSpec, name: str, node: str) -> dict[str, Any]:
         "runAsUser": 0,
         "readOnlyRootFilesystem": True,
     }
-    own = [m for m in container["volumeMounts"] if m["name"] != "ca"]
     of_node = {"name": "node", "mountPath": "/host", "readOnly": True}
-    container["volumeMounts"] = [*own, of_node]
+    container["volumeMounts"].append(of_node)
     first = {**container, "name": "look"}
     first["command"] = [*COMMAND, "look", "--out", TOLD]
     body = pod_body(spec, [container])
-    # The kubelet waits for the authority's ConfigMap, and nobody here asks for it.
-    volumes = [v for v in body["volumes"] if v["name"] != "ca"]
     body |= {
         "hostNetwork": True,
         "initContainers": [first],
         "affinity": on_nodes([node]),
         "tolerations": [{"operator": "Exists"}],
         "securityContext": {},
-        "volumes": [*volumes, {"name": "node", "hostPath": {"path": "/"}}],
+        "volumes": [*_volumes(), {"name": "node", "hostPath": {"path": "/"}}],
     }
     metadata = {"name": name, "labels": labels(spec)}
     return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": body}

@@ -71,11 +71,9 @@ def daemon_set(spec: LabSpec, facts: ClusterFacts) -> dict[str, Any]:
     container = made | {
         "command": [*WATCHER, *arguments],
         "env": [{"name": "NODE", "valueFrom": place}],
-        "volumeMounts": [m for m in made["volumeMounts"] if m["name"] != "ca"],
         "readinessProbe": manifests.readiness(PORT),
     }
     body = manifests.pod_body(spec, [container])
-    body["volumes"] = [v for v in body["volumes"] if v["name"] != "ca"]
     body["affinity"] = manifests.on_nodes([node.name for node in facts.nodes])
     del body["restartPolicy"]  # Always is the only one that a DaemonSet has
     return {
