@@ -73,7 +73,7 @@ def _proxy(api: Api, probe: Probe, scene: Scene) -> list[str]:
     else:
         name, port = f"server-{scene.rank(probe.source.node)}", "main-tcp"
     path = f"/api/v1/namespaces/{namespace}/{what}/{name}:{port}/proxy/"
-    said = _text(api, path, name, TIMEOUTS["dead"])
+    said = _text(api, path, name, TIMEOUTS[probe.ask.timeout])
     try:
         return [str(json.loads(said)["who"])]
     except (ValueError, KeyError, TypeError):

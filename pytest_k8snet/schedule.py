@@ -14,6 +14,7 @@ from pytest_k8snet.verdict import (
     all_unknown,
     as_asked,
     includes,
+    is_answered,
     is_connected,
     is_resolved,
 )
@@ -28,6 +29,10 @@ if TYPE_CHECKING:
 EXPECT_SILENCE = (all_silent, all_refused, all_unknown)
 HEAVY = frozenset({Op.BULK, Op.FULL_SIZE})
 """Transfers: they begin after the rest, which they would slow down."""
+
+FOLLOWS = frozenset({Op.HTTP, Op.PROXY})
+"""Asks what answers at once, and otherwise than it should until it has heard of a
+Service's endpoints: its Node's health check, and the API server's own proxy."""
 
 SLOW = frozenset({Role.EDGE})
 """Roles whose Pods take longer to start: made later, while other probes wait."""
@@ -55,6 +60,8 @@ def gate(
                 wanted[_resolving(probe, str(name))] = is_resolved
             elif probe.ask.op in {Op.DNS, Op.LOOKUP}:
                 wanted[_polled(probe)] = includes
+            elif probe.ask.op in FOLLOWS:
+                wanted[_polled(probe)] = is_answered
     return wanted
 
 

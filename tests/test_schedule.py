@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from scenes import DUAL, facts, plan_of, scene
 
 from pytest_k8snet.model import LEADS_IN, Kind, Op
@@ -9,7 +10,7 @@ from pytest_k8snet.plan import checks
 from pytest_k8snet.rules import RULES
 from pytest_k8snet.rules.entry import PROMISED
 from pytest_k8snet.schedule import awaited, gate, is_quick, is_rough, leads_in
-from pytest_k8snet.verdict import is_resolved
+from pytest_k8snet.verdict import is_answered, is_resolved
 from pytest_k8snet.wire import request
 
 ON = scene(facts(3, DUAL))
@@ -55,6 +56,18 @@ def test_routes_have_to_lead_somewhere_before_anything_is_judged() -> None:
         *(Op.CONNECT, Op.FETCH, Op.TLS, Op.HTTP),
     }
     assert not any(probe.ask.blocked for probe in wanted)
+
+
+@pytest.mark.parametrize("rule", ["CONTROL-PLANE-TO-POD", "NODEPORT-HEALTH-CHECK"])
+def test_who_has_to_hear_of_endpoints_is_given_the_time_to(rule: str) -> None:
+    plans = [plan for plan in PLANS if plan.check.rule.id == rule]
+    wanted = gate(plans)
+
+    assert {probe.ask.timeout for probe in wanted} == {"poll"}
+    assert set(wanted.values()) == {is_answered}
+    assert {(p.source, p.target, p.family) for p in wanted} == {
+        (p.source, p.target, p.family) for plan in plans for p in plan.probes
+    }
 
 
 def test_nobody_asks_for_the_name_of_an_address_before_that_name_resolves() -> None:
