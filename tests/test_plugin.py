@@ -161,6 +161,21 @@ def test_a_profile_deselects_what_is_beyond_it(
     assert f"{left_out} deselected" in result.stdout.str() or not left_out
 
 
+@pytest.mark.parametrize(
+    ("selected", "told"), [("POD-TERMINATING", True), ("POD-TO-POD", False)]
+)
+def test_a_selection_that_a_profile_has_nothing_of_is_told_where_it_is(
+    pytester: pytest.Pytester, selected: str, told: bool
+) -> None:
+    result = pytester.runpytest(
+        "--collect-only", "--k8s-context=nowhere", "-k", selected
+    )
+
+    assert told == (result.ret == pytest.ExitCode.NO_TESTS_COLLECTED)
+    text = result.stdout.str()
+    assert told == ("is beyond the profile default: add --k8snet-profile=full" in text)
+
+
 def test_a_profile_leaves_other_tests_alone(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(
         "import pytest\n@pytest.mark.parametrize('check', [1])\n"

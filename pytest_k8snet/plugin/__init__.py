@@ -26,6 +26,7 @@ SUITE = Path(__file__).parent.parent / "checks"
 SETTINGS = pytest.StashKey[options.Settings]()
 RUN: pytest.StashKey[Run] = pytest.StashKey()
 HANDLER = pytest.StashKey[Any]()
+LEFT_OUT = pytest.StashKey[bool]()
 WORKER_KEY = "k8snet"
 PATIENCE = 600.0
 """Seconds until a worker stops waiting for a result: the lab's own limits are lower."""
@@ -135,10 +136,11 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
     return lines + run.gate.header()
 
 
+@pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(
     config: pytest.Config, items: list[pytest.Item]
 ) -> None:
-    """Deselect the checks that the chosen profile leaves out."""
+    """Deselect what the chosen profile leaves out of what -k and -m select."""
     settings = config.stash[SETTINGS]
     if not settings.active:
         return
@@ -147,6 +149,18 @@ def pytest_collection_modifyitems(
     if out := [item for item in items if left_out(item, settings["profile"])]:
         config.hook.pytest_deselected(items=out)
         items[:] = [item for item in items if item not in out]
+        config.stash[LEFT_OUT] = True
+
+
+def pytest_report_collectionfinish(
+    config: pytest.Config, items: Sequence[pytest.Item]
+) -> list[str]:
+    """Say so where the chosen profile has nothing of what was selected."""
+    if items or not config.stash.get(LEFT_OUT, False):
+        return []
+    profile = config.stash[SETTINGS]["profile"]
+    beyond = f"whatever was selected is beyond the profile {profile}"
+    return [f"k8snet: {beyond}: add --k8snet-profile=full"]
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
