@@ -71,15 +71,18 @@ def ask(op: str, /, *, state: str = "", **fields: Any) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def listening(answer: Callable[[socket.socket], None]) -> Iterator[int]:
-    """Listen for TCP clients, and answer the first of them."""
+def listening(
+    answer: Callable[[socket.socket], None], clients: int = 1
+) -> Iterator[int]:
+    """Listen for TCP clients, and answer the first of them, one after the other."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
         def serve() -> None:
             with contextlib.suppress(OSError):
-                client, _ = listener.accept()
-                with client:
-                    answer(client)
+                for _ in range(clients):
+                    client, _ = listener.accept()
+                    with client:
+                        answer(client)
 
         thread = threading.Thread(target=serve)
         thread.start()
