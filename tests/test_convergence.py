@@ -76,9 +76,12 @@ def test_what_is_hopeless_has_no_more_time() -> None:
     assert cell((1, SILENT)).is_over(1, hopeless=True)
 
 
-def test_what_a_starved_machine_spoilt_is_asked_again_until_twice_the_budget() -> None:
-    spoilt = cell()
-    for now, over in ((11, False), (19, False), (20, True)):
+@pytest.mark.parametrize(("budget", "until"), [(5.0, 15), (10.0, 20), (40.0, 80)])
+def test_what_a_starved_machine_spoilt_is_asked_again_for_as_long_and_some_attempts(
+    budget: float, until: float
+) -> None:
+    spoilt = Convergence(cell().step, budget)
+    for now, over in ((budget + 1, False), (until - 1, False), (until, True)):
         spoilt.hear(NO_NEWS, now, spoilt=True)
         assert spoilt.is_over(now) is over
 
