@@ -89,9 +89,12 @@ def is_served(seen: Observation) -> bool:
     return seen.outcome is Outcome.CONNECTED
 
 
-def is_served_or_refused(seen: Observation) -> bool:
-    """Whether it came to somebody, on a port of theirs that is open or not."""
-    return is_served(seen) or is_refused(seen)
+def came_to_somebody(seen: Observation) -> bool:
+    """Whether it came to somebody, on a port of theirs that is open or not.
+
+    One that came to an open port first, and then to another, is reset.
+    """
+    return is_served(seen) or is_refused(seen) or seen.outcome is Outcome.RESET
 
 
 def is_lost_over_ipv6(seen: Observation) -> bool:

@@ -27,6 +27,7 @@ from pytest_k8snet.verdict import (
     all_unique,
     all_unknown,
     as_asked,
+    came_to_somebody,
     changes,
     connected_and_source_preserved,
     destination_preserved,
@@ -102,6 +103,12 @@ def test_silence_is_any_outcome_that_nobody_served() -> None:
     assert all_silent((TIMED_OUT, REFUSED, unreachable, reset)).conforms
     assert all_silent((GOOD,)).violations == (GOOD,)
     assert all_refused((REFUSED, TIMED_OUT)).violations == (TIMED_OUT,)
+
+
+def test_what_came_to_another_port_came_to_somebody() -> None:
+    came = {one for one in Outcome if came_to_somebody(seen(one))}
+
+    assert came == {Outcome.CONNECTED, Outcome.REFUSED, Outcome.RESET}
 
 
 def test_a_connection_counts_only_with_whom_the_rule_named() -> None:
