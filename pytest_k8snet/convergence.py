@@ -18,7 +18,7 @@ TRIES = 20
 service proxy that chooses between two at random spares one of them once in a million
 times."""
 
-LEAST = 10.0
+LENIENCY = 10.0
 """Seconds beyond its budget that a cell has at least whose attempts say little: on a
 starved machine each of them takes up to four."""
 
@@ -59,7 +59,7 @@ class Convergence:
             spoilt: a starved machine kept it from saying anything.
 
         """
-        late = now >= self.budget + max(self.budget, LEAST)
+        late = now >= self.budget + max(self.budget, LENIENCY)
         served = seen.outcome is Outcome.CONNECTED
         self._served += served
         self._unsure = (spoilt or (served and self._served < TRIES)) and not late
@@ -83,7 +83,7 @@ class Convergence:
         """Whether another attempt could show nothing else.
 
         What conforms may finish what it began, whatever the time. What was left few
-        attempts has its budget once more, or LEAST seconds if that is longer.
+        attempts has its budget once more, or LENIENCY seconds if that is longer.
 
         Args:
             now: the time.
