@@ -22,6 +22,10 @@ LENIENCY = 10.0
 """Seconds beyond its budget that a cell has at least whose attempts say little: on a
 starved machine each of them takes up to four."""
 
+MOST_LOST = 2.0
+"""How many times its budget, at most, a cell may have back of what a starved machine
+took: what hangs for ever would have it for ever."""
+
 
 @dataclass
 class Convergence:
@@ -30,6 +34,8 @@ class Convergence:
     Attributes:
         step: what is waited for.
         budget: seconds for it.
+        lost: seconds since the change for which a starved machine let some agent not
+            run: they count for nobody, the cluster had no more of them.
         last: what was seen last, of what says something; with the time since the
             change, and, where it does not conform, for how long it did not.
 
@@ -37,6 +43,7 @@ class Convergence:
 
     step: Step
     budget: float
+    lost: float = 0.0
     last: Observation | None = None
     _streak: int = 0
     _since: float | None = None  # when it began to conform
@@ -44,6 +51,11 @@ class Convergence:
     _served: int = 0
     _unsure: bool = False  # by chance, or by a starved machine
     _refuted: bool = False  # did not conform when its time was over
+
+    @property
+    def due(self) -> float:
+        """Until when it has to conform."""
+        return self.budget + min(self.lost, MOST_LOST * self.budget)
 
     @property
     def done(self) -> bool:
@@ -59,7 +71,7 @@ class Convergence:
             spoilt: a starved machine kept it from saying anything.
 
         """
-        late = now >= self.budget + max(self.budget, LENIENCY)
+        late = now >= self.due + max(self.budget, LENIENCY)
         served = seen.outcome is Outcome.CONNECTED
         self._served += served
         self._unsure = (spoilt or (served and self._served < TRIES)) and not late
@@ -76,7 +88,7 @@ class Convergence:
         else:
             self._since = None
             self._streak = 0
-            self._refuted = now > self.budget and not no_news
+            self._refuted = now > self.due and not no_news
             self.last = replace(seen, seconds=now - self._conformed, after=now)
 
     def is_over(self, now: float, *, hopeless: bool = False) -> bool:
@@ -90,5 +102,5 @@ class Convergence:
             hopeless: it cannot conform any more.
 
         """
-        too_late = now > self.budget and self._since is None
+        too_late = now > self.due and self._since is None
         return (too_late or hopeless) and not self._unsure

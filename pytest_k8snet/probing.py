@@ -53,6 +53,12 @@ keeps its answers for 5 s."""
 MOST_SLACK = 4.0
 """By how much the time of an attempt grows, at most, while a machine is too busy."""
 
+SIGN_OF_LIFE = {"op": "fact", "field": "netns", "wait": 0.5}
+"""What an agent answers after its next pulses."""
+
+PULSE_PATIENCE = 5.0
+"""Seconds for such an answer, at most."""
+
 Ends = tuple[Role, str, str, Family | None]
 """Who asks, from which Node, Pods of which Node, in which IP family."""
 
@@ -198,6 +204,21 @@ class Prober:
 
         return worst
 
+    def hear_out(self) -> None:
+        """Wait until the agents have said for how long they were not let run.
+
+        As long as one is not, it says nothing of it, and whoever asked it is silent
+        for no reason that is known yet.
+        """
+        channels = list(self._channels.values())
+        signs = [sign for one in channels for sign in one.submit([SIGN_OF_LIFE])]
+        wait(signs, timeout=PULSE_PATIENCE * self._scale)
+
+    def _lost_since(self, since: float) -> float:
+        """Give for how many seconds since then an agent was not let run, at worst."""
+        late = (channel.late(since) for channel in list(self._channels.values()))
+        return max((sum(part for _, part in each) for each in late), default=0.0)
+
     def excuse(
         self, told: Observation, starved: Callable[[float], Mapping[str, float]]
     ) -> Observation:
@@ -338,6 +359,9 @@ class Prober:
         pending = dict.fromkeys(probes)
         for answered in self._again(pending):
             now = time.monotonic() - started
+            lost = self._lost_since(started) if now > budget else 0.0
+            for probe in pending:
+                cells[probe].lost = lost
             for told, sent in answered:
                 seen = self.excuse(told, self.starved_since(sent))
                 cells[told.probe].hear(seen, now, spoilt=seen is not told)

@@ -136,6 +136,11 @@ def excused(
     return replace(seen, outcome=Outcome.NOT_PROBED, detail=detail)
 
 
+def is_unexpected_silence(seen: Observation) -> bool:
+    """Whether a time-out may count against the cluster."""
+    return seen.outcome is Outcome.TIMED_OUT and not seen.probe.ask.blocked
+
+
 def is_unanswered_replica(seen: Observation) -> bool:
     """Whether a replica of the cluster DNS gave no answer."""
     replica = seen.probe.target.kind is Kind.DNS_SERVER

@@ -21,6 +21,7 @@ from pytest_k8snet.result import (
     heirs,
     inconclusive,
     is_unanswered_replica,
+    is_unexpected_silence,
     withdrawn,
 )
 from pytest_k8snet.schedule import (
@@ -250,6 +251,8 @@ class Turns:
             since = time.monotonic()
             answers = self._prober.ask(pending)
             got = {probe: answer.result() for probe, answer in answers.items()}
+            if any(map(is_unexpected_silence, got.values())):
+                self._prober.hear_out()
             starved = self._prober.starved_since(since)
             told = {p: self._prober.excuse(one, starved) for p, one in got.items()}
             seen |= told
@@ -330,6 +333,8 @@ class Turns:
             seen += told
             if not all(map(step.until, told)):
                 break  # What comes next would build on it.
+        if any(map(is_unexpected_silence, seen)):
+            self._prober.hear_out()
         starved = self._prober.starved_since(started)
         # Silence that conforms was held against each attempt already, and what is cut
         # off was silent before.

@@ -86,6 +86,14 @@ def test_what_a_starved_machine_spoilt_is_asked_again_for_as_long_and_some_attem
         assert spoilt.is_over(now) is over
 
 
+@pytest.mark.parametrize(("lost", "until"), [(0.0, 10), (4.0, 14), (99.0, 30)])
+def test_what_a_starved_machine_took_is_given_back(lost: float, until: float) -> None:
+    late = Convergence(cell().step, BUDGET, lost)
+    for now, over in ((until, False), (until + 1, True)):
+        late.hear(SILENT, now)
+        assert late.is_over(now) is over
+
+
 def test_no_news_takes_nothing_back_of_what_began_to_conform() -> None:
     assert cell((1, RIGHT), (2, RIGHT), (3, NO_NEWS), (4, RIGHT)).done
     assert not cell((1, RIGHT), (2, RIGHT), (20, NO_NEWS), (21, RIGHT)).done

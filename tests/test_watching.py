@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import signal
 import threading
+import time
 from concurrent.futures import Future
 from dataclasses import replace
 from functools import partial
@@ -13,7 +15,11 @@ from scenes import facts
 from scenes import scene as on_paper
 
 from pytest_k8snet import probing
+from pytest_k8snet.cluster.channel import child_channel
+from pytest_k8snet.cluster.transports import ChildTransport
+from pytest_k8snet.convergence import MOST_LOST
 from pytest_k8snet.model import (
+    BUDGETS,
     Actor,
     Ask,
     Family,
@@ -28,6 +34,7 @@ from pytest_k8snet.model import (
 )
 from pytest_k8snet.probing import Prober
 from pytest_k8snet.result import excused
+from pytest_k8snet.stage import OUTSIDE_AGENT
 from pytest_k8snet.verdict import is_connected
 
 if TYPE_CHECKING:
@@ -46,11 +53,16 @@ class Scripted(Prober):
     """Answers at once for one cell, and after a while for the other."""
 
     def __init__(
-        self, lost: Collection[str] = (), unready: Collection[str] = ()
+        self,
+        lost: Collection[str] = (),
+        unready: Collection[str] = (),
+        channels: Mapping[Actor, Any] | None = None,
     ) -> None:
         nothing: Any = None
         scene = on_paper(facts(2))
-        super().__init__(nothing, {}, lambda: scene, lost=lost, unready=unready)
+        super().__init__(
+            nothing, channels or {}, lambda: scene, lost=lost, unready=unready
+        )
         self.asked: list[Probe] = []
 
     def ask(self, probes: Iterable[Probe]) -> dict[Probe, Future[Observation]]:
@@ -222,6 +234,47 @@ def test_what_a_starved_machine_spoilt_has_longer_when_asked_again() -> None:
     prober.close()
 
     assert asked == [asked[0] * times for times in (1, 1, 2, 4, 4)]
+
+
+class NeverRun:
+    """The channel to an agent that is never let run."""
+
+    def late(self, since: float) -> list[tuple[float, float]]:
+        now = time.monotonic()
+        return [(now, now - since)]
+
+
+def test_the_time_that_a_starved_machine_took_does_not_count() -> None:
+    prober = Scripted(channels={HEALTHY.source: NeverRun()})
+    dead = cell("b")
+
+    step = Step(asks=(ASK,), until=is_connected)
+    (seen,) = prober.watch_change(step, [dead], BUDGET)
+    prober.close()
+
+    budget = BUDGETS[step.budget] * BUDGET
+    assert seen.after
+    assert seen.after > budget * (1 + MOST_LOST)
+
+
+def test_agents_that_are_not_let_run_are_heard_out() -> None:
+    channel = child_channel([*OUTSIDE_AGENT, "control", "--name", "outside"])
+    nothing: Any = None
+    prober = Prober(nothing, {HEALTHY.source: channel}, lambda: on_paper(facts(2)))
+    transport = channel._transport
+    assert isinstance(transport, ChildTransport)
+    agent = transport._process
+
+    prober.hear_out()  # its pulses have begun
+    began = time.monotonic()
+    agent.send_signal(signal.SIGSTOP)
+    threading.Timer(1.0, agent.send_signal, (signal.SIGCONT,)).start()
+    prober.hear_out()
+    late = prober.starved_since(began)(60.0)
+    prober.close()
+    channel.close()
+
+    assert late[HEALTHY.source.node] > 0
 
 
 def test_what_is_given_up_stays_as_it_was_judged() -> None:
