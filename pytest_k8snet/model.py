@@ -609,12 +609,26 @@ class Deviation:
         network_plugin: as discovery names it; "" for what is reported of any.
         reason: where it is said so.
         excuses: whether one violation is of this kind; any other one still fails.
+        before: the first minor version that does it no more, such as "1.17"; "" for
+            none.
 
     """
 
     network_plugin: str
     reason: str
     excuses: Callable[[Observation], bool]
+    before: str = ""
+
+    def is_of(self, facts: ClusterFacts) -> bool:
+        """Whether that network plugin runs, in a version that does so or none known."""
+        here = self.network_plugin in {"", facts.network_plugin}
+        version = facts.network_plugin_version
+        known = bool(self.before and version)
+        return here and not (known and _numbers(version) >= _numbers(self.before))
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(map(int, version.split(".")))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -740,6 +754,8 @@ class ClusterFacts:
         api_addresses: the ClusterIPs of ``kubernetes.default``.
         service_cidrs: the Service ranges, where published.
         network_plugin: a guess from what runs; "unknown" when nothing is known.
+        network_plugin_version: of its image's tag, such as "1.15.19"; "" when that
+            says nothing.
         service_proxy: likewise.
         features: what was found or claimed.
         claimed: those of them that were claimed: what does not work is a failure.
@@ -762,6 +778,7 @@ class ClusterFacts:
     api_addresses: tuple[str, ...] = ()
     service_cidrs: tuple[str, ...] = ()
     network_plugin: str = "unknown"
+    network_plugin_version: str = ""
     service_proxy: str = "unknown"
     features: frozenset[Feature] = frozenset()
     claimed: frozenset[Feature] = frozenset()

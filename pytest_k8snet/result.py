@@ -228,8 +228,8 @@ def worded(check: Check, verdict: Verdict, seen: Observations, scene: Scene) -> 
 def known_deviation(check: Check, verdict: Verdict, scene: Scene) -> str:
     """Say why violations are let pass; "" when they are not, or there are none."""
     for one in check.rule.deviations:
-        known = one.network_plugin in {"", scene.facts.network_plugin}
-        if known and verdict.violations and all(map(one.excuses, verdict.violations)):
+        excused = verdict.violations and all(map(one.excuses, verdict.violations))
+        if excused and one.is_of(scene.facts):
             return one.reason
     return ""
 

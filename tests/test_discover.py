@@ -57,6 +57,11 @@ def named(name: str, **rest: Any) -> dict[str, Any]:
     return {"metadata": {"name": name}, **rest}
 
 
+def daemon(name: str, image: str = "") -> dict[str, Any]:
+    containers = [{"image": image}, {"image": "sidecar:v9.9"}]
+    return named(name, spec={"template": {"spec": {"containers": containers}}})
+
+
 def accepted(status: str) -> dict[str, Any]:
     conditions = [{"type": "Accepted", "status": status}]
     return named("traefik", status={"conditions": conditions})
@@ -66,9 +71,9 @@ def accepted(status: str) -> dict[str, Any]:
     ("lists", "expected"),
     [
         ({}, set()),
-        ({DAEMONS: [named("cilium")]}, {Feature.NETWORK_POLICY}),
-        ({DAEMONS: [named("kube-flannel-ds")]}, set()),
-        ({DAEMONS: [named("speaker")]}, {Feature.LOAD_BALANCER}),
+        ({DAEMONS: [daemon("cilium")]}, {Feature.NETWORK_POLICY}),
+        ({DAEMONS: [daemon("kube-flannel-ds")]}, set()),
+        ({DAEMONS: [daemon("speaker")]}, {Feature.LOAD_BALANCER}),
         ({INGRESS: []}, set()),
         ({INGRESS: [named("traefik")]}, {Feature.INGRESS}),
         ({GATEWAY: [accepted("False"), named("nobody's")]}, set()),
@@ -81,6 +86,26 @@ def test_a_feature_is_there_when_something_provides_it(
     api = cast("Api", Server(**lists))
 
     assert discover(api, "c").features == expected
+
+
+@pytest.mark.parametrize(
+    ("image", "version"),
+    [
+        ("quay.io/cilium/cilium:v1.15.19@sha256:0123", "1.15.19"),
+        ("registry.example:5000/cilium:1.18.0-rc.1", "1.18.0"),
+        ("registry.example:5000/cilium@sha256:0123", ""),
+        ("registry.example:5000/1.16/cilium", ""),
+        ("cilium:latest", ""),
+    ],
+)
+def test_the_version_of_a_network_plugin_is_that_of_its_image(
+    image: str, version: str
+) -> None:
+    api = cast("Api", Server(**{DAEMONS: [daemon("cilium", image)]}))
+
+    found = discover(api, "c")
+
+    assert (found.network_plugin, found.network_plugin_version) == ("Cilium", version)
 
 
 def test_a_class_is_chosen_and_the_ports_that_its_controller_counts_by() -> None:

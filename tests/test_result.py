@@ -127,6 +127,19 @@ def test_what_a_network_plugin_is_known_to_do_is_let_pass_there_only() -> None:
     assert conclude(DEVIATES, [], (MASQUERADED,), ON).word is Word.FAIL
 
 
+@pytest.mark.parametrize(
+    ("version", "known"),
+    [("", True), ("1.9.12", True), ("1.17.0", False), ("1.18", False), ("2.0", False)],
+)
+def test_a_deviation_ends_with_the_version_that_has_it_no_more(
+    version: str, known: bool
+) -> None:
+    deviation = Deviation("Cilium", "before 1.17", is_connected, before="1.17")
+    facts = replace(ON.facts, network_plugin="Cilium", network_plugin_version=version)
+
+    assert deviation.is_of(facts) is known
+
+
 def test_a_deviation_excuses_no_other_violation() -> None:
     lost = dead(MASQUERADED)
 

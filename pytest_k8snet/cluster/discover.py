@@ -34,6 +34,9 @@ CLOUDS = ("k8s.aws/", "amazonaws.com/", "gke.io/", "azure.io/", "azure/")
 """Parts of the names of controllers that make something which costs money and time:
 they are used only where somebody claims the feature."""
 
+TAG = re.compile(r":v?(\d+(?:\.\d+)+)[^:/]*$")
+"""The version in the name of an image."""
+
 DEFAULT_INGRESS_CLASS = "ingressclass.kubernetes.io/is-default-class"
 
 LOAD_BALANCERS = frozenset({"speaker", "metallb-speaker", "kube-vip-ds"})
@@ -88,7 +91,7 @@ def discover(
     api_service = api.get("/api/v1/namespaces/default/services/kubernetes")
     families = _families(usable, dns_addresses)
     daemons = _optional(api, "/apis/apps/v1/daemonsets")
-    plugin, enforces = _network_plugin(daemons)
+    plugin, plugin_version, enforces = _network_plugin(daemons)
     version, proxy = api.version(), _service_proxy(api, daemons)
     service_cidrs = _service_cidrs(api)
     ingress_class = _ingress_class(api, costly=Feature.INGRESS in claimed)
@@ -120,6 +123,7 @@ def discover(
         api_addresses=_cluster_ips(api_service),
         service_cidrs=service_cidrs,
         network_plugin=plugin,
+        network_plugin_version=plugin_version,
         service_proxy=proxy,
         features=claimed | {f for f, there in found_features.items() if there},
         claimed=claimed,
@@ -267,12 +271,22 @@ def _optional(api: Api, path: str) -> list[dict[str, Any]]:
         return []
 
 
-def _network_plugin(daemons: Iterable[dict[str, Any]]) -> tuple[str, bool]:
-    names = {d["metadata"]["name"] for d in daemons}
+def _network_plugin(daemons: Iterable[dict[str, Any]]) -> tuple[str, str, bool]:
+    """Give its name, its version and whether it enforces NetworkPolicy."""
+    found = {d["metadata"]["name"]: d for d in daemons}
     for daemon, plugin, enforces in NETWORK_PLUGINS:
-        if daemon in names:
-            return plugin, enforces
-    return "unknown", False
+        if daemon in found:
+            return plugin, _version(found[daemon]), enforces
+    return "unknown", "", False
+
+
+def _version(daemon: dict[str, Any]) -> str:
+    """Give what the tag of its first container's image says; "" for none."""
+    image, _, _ = daemon["spec"]["template"]["spec"]["containers"][0][
+        "image"
+    ].partition("@")
+    tag = TAG.search(image)
+    return tag[1] if tag else ""
 
 
 def _is_free(controller: str) -> bool:

@@ -244,7 +244,7 @@ def differences(before: Recording, after: Recording) -> Iterator[str]:
         "context": (one.context, two.context),
         "server": (one.server, two.server),
         "Kubernetes": (one.kubernetes, two.kubernetes),
-        "network plugin": (one.network_plugin, two.network_plugin),
+        "network plugin": (one.network, two.network),
         "service proxy": (one.service_proxy, two.service_proxy),
         "IP families": (" ".join(one.families), " ".join(two.families)),
         "features": (" ".join(one.features), " ".join(two.features)),

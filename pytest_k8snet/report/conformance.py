@@ -35,7 +35,7 @@ def conformance(recording: Recording) -> str:
             "organization": "",
             "project": env.network_plugin,
             "url": "",
-            "version": "",
+            "version": env.network_plugin_version,
             "contact": [],
         },
         "kubernetesVersion": env.kubernetes,

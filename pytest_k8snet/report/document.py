@@ -91,6 +91,7 @@ def environment(facts: ClusterFacts) -> Environment:
         server=facts.server,
         kubernetes=facts.version,
         network_plugin=facts.network_plugin,
+        network_plugin_version=facts.network_plugin_version,
         service_proxy=facts.service_proxy,
         families=[str(f) for f in facts.families],
         features=sorted(str(f) for f in facts.features),

@@ -88,7 +88,7 @@ def _environment(recording: Recording) -> str:
     nodes = [n.name for n in env.nodes]
     facts = {
         "cluster": f"{env.context}, {env.server}, Kubernetes {env.kubernetes}",
-        "network": f"network plugin {env.network_plugin}, {env.service_proxy}, "
+        "network": f"network plugin {env.network}, {env.service_proxy}, "
         f"{' and '.join(env.families)}",
         "Nodes": f"{len(nodes)}: {', '.join(nodes[:MOST_CHECKS])}"
         + (" ..." if len(nodes) > MOST_CHECKS else ""),

@@ -179,6 +179,7 @@ def facts(environment: Environment) -> ClusterFacts:
         api_addresses=tuple(environment.api_addresses),
         service_cidrs=tuple(environment.service_cidrs),
         network_plugin=environment.network_plugin,
+        network_plugin_version=environment.network_plugin_version,
         service_proxy=environment.service_proxy,
         features=frozenset(map(Feature, environment.features)),
         left_out=tuple(Node(**dict(n)) for n in environment.left_out),

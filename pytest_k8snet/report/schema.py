@@ -57,6 +57,7 @@ class Environment(_Part):
     server: str
     kubernetes: str
     network_plugin: str
+    network_plugin_version: str = ""
     service_proxy: str
     families: list[str] = Field(description="IP families, the primary one first")
     features: list[str]
@@ -70,6 +71,11 @@ class Environment(_Part):
     given: dict[str, str] = Field(
         default={}, description="what the user gave for some rules"
     )
+
+    @property
+    def network(self) -> str:
+        """The network plugin with its version, where that is known."""
+        return f"{self.network_plugin} {self.network_plugin_version}".strip()
 
 
 class Coverage(_Part):

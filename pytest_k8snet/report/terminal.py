@@ -37,7 +37,8 @@ def header(facts: ClusterFacts, origin: str = "") -> list[str]:
     nodes = ", ".join(n.name for n in facts.nodes[:MOST_NAMED])
     if (more := len(facts.nodes) - MOST_NAMED) > 0:
         nodes += f" and {more} more"
-    plugin, families = facts.network_plugin, " and ".join(facts.families)
+    plugin = f"{facts.network_plugin} {facts.network_plugin_version}".strip()
+    families = " and ".join(facts.families)
     by = f" (from {origin})" if origin.startswith("$") or " in " in origin else ""
     lines = [
         f"k8snet: context {facts.context}{by}, {facts.server}, {facts.version}",

@@ -111,7 +111,7 @@ def _about(runs: Runs) -> Iterator[tuple[str, ...]]:
         "profile": lambda r: r.report.suite.profile,
         "context": lambda r: r.report.environment.context,
         "Kubernetes": lambda r: r.report.environment.kubernetes,
-        "network plugin": lambda r: r.report.environment.network_plugin,
+        "network plugin": lambda r: r.report.environment.network,
         "service proxy": lambda r: r.report.environment.service_proxy,
         "IP families": lambda r: " ".join(r.report.environment.families),
         "Pods' MTU": _mtu,

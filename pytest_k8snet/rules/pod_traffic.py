@@ -93,6 +93,7 @@ POD_FRAGMENTS = Rule(
             "Cilium",
             "before 1.18 Cilium drops the fragments of IPv6: cilium/cilium#26292",
             is_lost_over_ipv6,
+            before="1.18",
         ),
     ),
     usually="a firewall or a security group that drops fragments",

@@ -320,6 +320,7 @@ END_PORT = policy_rule(
             "Cilium",
             "before 1.16 Cilium does not know endPort: cilium/cilium#16622",
             _takes_the_first_alone,
+            before="1.16",
         ),
     ),
     usually="a network plugin that does not know endPort: it takes the first alone",

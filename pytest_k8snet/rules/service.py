@@ -175,6 +175,7 @@ SERVICE_TWO_PROTOCOLS = Rule(
             "before 1.17 Cilium knows a Service's port only by its number: "
             "cilium/cilium#9207",
             came_to_somebody,
+            before="1.17",
         ),
     ),
     usually="a service proxy or load balancer that keys on the port alone",
