@@ -15,6 +15,7 @@ from pytest_k8snet.cluster.errors import ClusterError
 from pytest_k8snet.convergence import Convergence
 from pytest_k8snet.model import (
     BUDGETS,
+    NO_ANSWER,
     TIMEOUTS,
     Family,
     Kind,
@@ -53,8 +54,8 @@ keeps its answers for 5 s."""
 MOST_SLACK = 4.0
 """By how much the time of an attempt grows, at most, while a machine is too busy."""
 
-SIGN_OF_LIFE = {"op": "fact", "field": "netns", "wait": 0.5}
-"""What an agent answers after its next pulses."""
+SIGN_OF_LIFE = {"op": "fact", "field": "netns", "wait": 1}
+"""What an agent answers a second later: after its next pulses."""
 
 PULSE_PATIENCE = 5.0
 """Seconds for such an answer, at most."""
@@ -179,8 +180,12 @@ class Prober:
             except Exception as error:  # noqa: BLE001 - a bug must not hang the run
                 answer.set_exception(error)
 
+        def dropped(sent: Future[None]) -> None:
+            if sent.cancelled():  # nobody may wait for ever
+                answer.set_exception(ClusterError("the run was stopped"))
+
         self.sent += 1
-        self._pool.submit(work)
+        self._pool.submit(work).add_done_callback(dropped)
 
     def starved_since(self, since: float) -> Callable[[float], Mapping[str, float]]:
         """Learn for how long the agents of each Node were not let run.
@@ -227,7 +232,7 @@ class Prober:
         Where a machine lets nobody run for half a second now and then, a second of
         silence never counts, and some seconds do.
         """
-        seen = excused(told, starved)
+        seen = excused(told, starved, self._scale)
         if seen is not told:
             slack = 2 * self._slack.get(told.probe, 1.0)
             self._slack[told.probe] = min(slack, MOST_SLACK)
@@ -314,11 +319,12 @@ class Prober:
             missing: what did not.
 
         """
+        missing = list(missing)
         # A host-network Pod is reached at its Node's address: another way altogether.
         pods = (p for p in asked if p.target.kind is Kind.POD)
         direct = {p for p in pods if p.target.name != Role.HOST}
-        dead = direct.intersection(o.probe for o in missing)
-        alive = {_ends(p) for p in direct - dead}
+        dead = direct & {o.probe for o in missing if o.outcome in NO_ANSWER}
+        alive = {_ends(p) for p in direct - {o.probe for o in missing}}
         self._cut_off = frozenset(_ends(p) for p in dead) - alive
 
     def is_cut_off(self, seen: Observation) -> bool:
@@ -359,7 +365,10 @@ class Prober:
         pending = dict.fromkeys(probes)
         for answered in self._again(pending):
             now = time.monotonic() - started
-            lost = self._lost_since(started) if now > budget else 0.0
+            lost = 0.0
+            if now > budget:
+                self.hear_out()
+                lost = self._lost_since(started)
             for probe in pending:
                 cells[probe].lost = lost
             for told, sent in answered:

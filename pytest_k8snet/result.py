@@ -108,7 +108,9 @@ def most_late(late: Sequence[tuple[float, float]], within: float) -> float:
 
 
 def excused(
-    seen: Observation, starved: Callable[[float], Mapping[str, float]]
+    seen: Observation,
+    starved: Callable[[float], Mapping[str, float]],
+    scale: float = 1.0,
 ) -> Observation:
     """Take back a time-out that a starved machine may have caused.
 
@@ -116,13 +118,14 @@ def excused(
         seen: the observation.
         starved: gives for how many of so many seconds the agents of a Node were not
             let run, by Node.
+        scale: what the time-outs were multiplied by.
 
     """
     if seen.outcome is not Outcome.TIMED_OUT:
         return seen
     # What was asked again and again had more than the time of one attempt, and what
     # makes no progress is given up early.
-    least = min(TIMEOUTS[seen.probe.ask.timeout], TIMEOUTS["dead"])
+    least = min(TIMEOUTS[seen.probe.ask.timeout], TIMEOUTS["dead"]) * min(scale, 1.0)
     had = round(max(least, seen.seconds), 1)
     late = starved(had)
     ends = {seen.probe.source.node, seen.probe.target.node}
@@ -137,7 +140,7 @@ def excused(
 
 
 def is_unexpected_silence(seen: Observation) -> bool:
-    """Whether a time-out may count against the cluster."""
+    """Whether something timed out that no policy blocks."""
     return seen.outcome is Outcome.TIMED_OUT and not seen.probe.ask.blocked
 
 
@@ -202,7 +205,10 @@ def conclude(
     if not seen:
         return inconclusive(check, "nothing was probed")
     if lacking := [o for o in seen if o.outcome is Outcome.UNSUPPORTED]:
-        return not_applicable(check, f"{lacking[0].probe.source}: {lacking[0].detail}")
+        seen = tuple(o for o in seen if o.outcome is not Outcome.UNSUPPORTED)
+        if not judged(check.rule.judge, seen).violations:
+            why = f"{lacking[0].probe.source}: {lacking[0].detail}"
+            return not_applicable(check, why)
     for control, answers in controls:
         if problem := broken(control, answers):
             return inconclusive(check, f"control: {control.says}: {problem}", seen)
@@ -321,6 +327,7 @@ def shape(violations: Iterable[Observation]) -> str:
     # From the narrowest to the widest: the first that fits is said.
     shapes = (
         (not pairs, "nowhere"),
+        (pairs == {("", "")}, "at no Node"),
         (
             len(pairs) == 1 and (source in {target, ""} or not target),
             f"on {source or target}",

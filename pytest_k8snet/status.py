@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 def pod_addresses(node: str, scene: Scene) -> list[str]:
     """Give "address owner" of every Pod on a Node."""
+    if not scene.all_pod_addresses:
+        raise Unresolved("the addresses of Pods could not be listed")
     return [entry for name, entry in scene.all_pod_addresses if name == node]
 
 

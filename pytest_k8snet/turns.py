@@ -127,10 +127,13 @@ class Turns:
 
         """
         if self._asks_for("pod-addresses") or self._asks_for("addresses-in-range"):
-            self._stage.note_pod_addresses()
+            with suppress(ClusterError):  # the result of whoever needs it
+                self._stage.note_pod_addresses()
         wanted = gate(self._quick)
         took, missing = self._prober.until_settled(wanted, PATIENCE)
-        self._prober.note_cut_off(wanted, missing)
+        starved = self._prober.starved_since(time.monotonic() - PATIENCE)
+        silent = [excused(one, starved, self._scale) for one in missing]
+        self._prober.note_cut_off(wanted, silent)
         with suppress(ClusterError):  # they count as they were then
             self._stage.look_again()
         return took, missing
@@ -322,26 +325,25 @@ class Turns:
             (control, tuple(self._seen(probes).values()))
             for control, probes in plan.controls
         ]
-        started = time.monotonic()
         seen: list[Observation] = []
         for step, probes in plan.steps:
             if is_rough(step):
                 wait(gentle)
             for change in step.changes:
                 self._stage.change(change)
+            since = time.monotonic()
             told = self._prober.watch_change(step, probes, self._scale)
-            seen += told
-            if not all(map(step.until, told)):
+            # What conforms was held against each attempt already, and what is cut off
+            # was silent before.
+            amiss = [one for one in told if not step.until(one)]
+            unsure = {one for one in amiss if not self._prober.is_cut_off(one)}
+            if any(map(is_unexpected_silence, unsure)):
+                self._prober.hear_out()
+            starved = self._prober.starved_since(since)
+            seen += [
+                excused(one, starved, self._scale) if one in unsure else one
+                for one in told
+            ]
+            if amiss:
                 break  # What comes next would build on it.
-        if any(map(is_unexpected_silence, seen)):
-            self._prober.hear_out()
-        starved = self._prober.starved_since(started)
-        # Silence that conforms was held against each attempt already, and what is cut
-        # off was silent before.
-        judged = tuple(
-            one
-            if one.probe.ask.blocked or self._prober.is_cut_off(one)
-            else excused(one, starved)
-            for one in seen
-        )
-        return conclude(plan.check, controls, judged, self._stage.scene)
+        return conclude(plan.check, controls, tuple(seen), self._stage.scene)

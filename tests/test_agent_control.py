@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from agents import Server, controlling, hear, serving, tell
 
+from pytest_k8snet.agent.control import Control
 from pytest_k8snet.agent.operations import run
 from pytest_k8snet.agent.processes import started
 from pytest_k8snet.model import Outcome
@@ -103,6 +104,22 @@ def test_replies_that_nobody_reads_do_not_keep_requests_from_being_taken() -> No
         tell(process, {"requests": requests[:1500]})
         tell(process, {"requests": requests[1500:]})
         assert len({hear(process)["id"] for _ in requests}) == len(requests)
+
+
+def test_what_may_not_start_another_thread_goes_on_with_those_it_has(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    worker = Control("", {})
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+
+    for number in range(3):
+        worker.submit({"id": number, "op": "fact", "field": "hostname"})
+
+    assert (worker.workers, worker.unfinished) == (0, 3)
+    assert worker.waiting.qsize() == 3
 
 
 def test_a_state_file_from_before_a_restart_is_not_believed(tmp_path: Path) -> None:

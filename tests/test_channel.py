@@ -132,6 +132,24 @@ def test_a_restart_that_was_asked_for_does_not_use_up_the_reconnect(
     assert results(channel, HOSTNAME)[0]["outcome"] == Outcome.NOT_PROBED
 
 
+def test_whatever_keeps_a_stream_from_opening_again_nobody_waits_for_ever() -> None:
+    opened: list[ChildTransport] = []
+
+    def once(_: float) -> ChildTransport:
+        if opened:
+            raise OSError("too many open files")
+        opened.append(ChildTransport(CONTROL))
+        return opened[0]
+
+    channel = Channel("outside", once, timeout=0.5)
+    kill(channel)
+    [reply] = results(channel, HOSTNAME)
+    channel.close()
+
+    assert reply["outcome"] == Outcome.NOT_PROBED
+    assert "too many open files" in reply["detail"]
+
+
 def mute(but: str = "0", noise: str = "pass") -> list[str]:
     """Give an agent that answers no request, but in one case."""
     return script(f"""

@@ -260,6 +260,13 @@ def test_what_was_asked_for_long_is_excused_by_a_long_pause_only() -> None:
     assert excused(longer, lambda _: {"b": 2.0}).outcome is Outcome.TIMED_OUT
 
 
+def test_shorter_attempts_are_excused_by_shorter_pauses() -> None:
+    (lost,) = on("ab")
+
+    assert excused(lost, lambda _: {"b": 0.6}).outcome is Outcome.TIMED_OUT
+    assert excused(lost, lambda _: {"b": 0.6}, 0.25).outcome is Outcome.NOT_PROBED
+
+
 # ------------------------------------------------------------------------ descriptions
 
 
@@ -394,6 +401,26 @@ def test_violations_are_placed_as_narrowly_as_can_be(
     pairs: tuple[str, ...], words: str
 ) -> None:
     assert shape(on(*pairs)) == words
+
+
+def test_what_is_unsupported_in_one_place_hides_no_violation_elsewhere() -> None:
+    lacking = replace(dead(CROSS[0]), outcome=Outcome.UNSUPPORTED, detail="no SCTP")
+
+    harmless = conclude(CHECK, [], (lacking, *CROSS[1:]), ON)
+    broken_too = conclude(CHECK, [], (lacking, dead(CROSS[1]), *CROSS[2:]), ON)
+
+    assert harmless.word is Word.NOT_APPLICABLE
+    assert "no SCTP" in harmless.reason
+    assert broken_too.word is Word.FAIL
+
+
+def test_what_has_no_node_at_either_end_is_on_none() -> None:
+    (one,) = on("ab")
+    source = replace(one.probe.source, node="")
+    target = replace(one.probe.target, node="")
+    nowhere = replace(one, probe=replace(one.probe, source=source, target=target))
+
+    assert shape([nowhere]) == "at no Node"
 
 
 def test_what_has_one_end_only_is_on_its_node() -> None:

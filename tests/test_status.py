@@ -36,6 +36,12 @@ def test_a_healthy_cluster_says_what_the_rules_want() -> None:
     }
 
 
+@pytest.mark.parametrize("field", ["pod-addresses", "addresses-in-range"])
+def test_addresses_that_could_not_be_listed_are_not_in_range(field: str) -> None:
+    with pytest.raises(Unresolved, match="could not be listed"):
+        STATUS[field]("a", replace(ON, all_pod_addresses=()))
+
+
 def test_a_pod_that_got_no_address_is_named_with_why() -> None:
     say = STATUS["pods-given-addresses"]
     told = replace(ON, without_address=(("b", "client-1: no addresses left"),), pods={})

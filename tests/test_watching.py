@@ -15,7 +15,9 @@ from scenes import facts
 from scenes import scene as on_paper
 
 from pytest_k8snet import probing
+from pytest_k8snet.api_probes import API_OPS
 from pytest_k8snet.cluster.channel import child_channel
+from pytest_k8snet.cluster.errors import ClusterError
 from pytest_k8snet.cluster.transports import ChildTransport
 from pytest_k8snet.convergence import MOST_LOST
 from pytest_k8snet.model import (
@@ -243,6 +245,10 @@ class NeverRun:
         now = time.monotonic()
         return [(now, now - since)]
 
+    def submit(self, requests: Sequence[Mapping[str, Any]]) -> list[Future[Any]]:
+        del requests
+        return []
+
 
 def test_the_time_that_a_starved_machine_took_does_not_count() -> None:
     prober = Scripted(channels={HEALTHY.source: NeverRun()})
@@ -275,6 +281,42 @@ def test_agents_that_are_not_let_run_are_heard_out() -> None:
     channel.close()
 
     assert late[HEALTHY.source.node] > 0
+
+
+def test_who_is_in_the_api_servers_queue_is_not_waited_for_once_it_is_over(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    going, over = threading.Event(), threading.Event()
+
+    def slow(*_: object) -> list[str]:
+        going.set()
+        over.wait(10)
+        return []
+
+    monkeypatch.setattr(probing, "API_WORKERS", 1)
+    monkeypatch.setitem(API_OPS, Op.STATUS, slow)
+    asks = [Ask(Role.API, Op.STATUS), Ask(Role.API, Op.STATUS, timeout="poll")]
+    probes = [Probe(ask, Actor(Role.API, ""), HEALTHY.target) for ask in asks]
+    prober = Scripted()
+
+    answers = Prober.ask(prober, probes)
+    assert going.wait(10)
+    prober.close()
+    over.set()
+
+    under_way, queued = (answers[probe] for probe in probes)
+    assert under_way.result(10).outcome is Outcome.ANSWERED
+    assert isinstance(queued.exception(10), ClusterError)
+
+
+def test_silence_alone_cuts_nodes_off() -> None:
+    prober = Scripted()
+    not_asked = Observation(cell("b"), Outcome.NOT_PROBED)
+
+    prober.note_cut_off([cell("b")], [not_asked])
+    prober.close()
+
+    assert not prober.is_cut_off(unanswered(cell("b")))
 
 
 def test_what_is_given_up_stays_as_it_was_judged() -> None:

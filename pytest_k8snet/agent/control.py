@@ -57,7 +57,11 @@ class Control:
             self.workers += grow
         self.waiting.put(request)
         if grow:
-            threading.Thread(target=self.work, daemon=True).start()
+            try:
+                threading.Thread(target=self.work, daemon=True).start()
+            except RuntimeError:  # no more of them here: those there are take it
+                with self.lock:
+                    self.workers -= 1
 
     def work(self) -> None:
         """Take one request after the other."""

@@ -33,7 +33,7 @@ def beat(ports: Mapping[str, int], report: Callable[[float], None]) -> None:
     """
     port = next((port for name, port in ports.items() if name.endswith("/udp")), 0)
     server = _dial(port)
-    heard = waiting = False
+    heard = waiting = owed = False
     while True:
         due = time.monotonic()
         if not waiting:
@@ -41,10 +41,11 @@ def beat(ports: Mapping[str, int], report: Callable[[float], None]) -> None:
             time.sleep(PULSE)
         sent = time.monotonic()
         answered = server is not None and _answers(server)
-        if waiting and answered and server:
+        if owed and answered and server:
             # What it answers to the other questions is not news.
             server.close()
             server = _dial(port)
+        owed = not answered
         heard |= answered
         waiting = heard and not answered
         late = (time.monotonic() if heard else sent) - due

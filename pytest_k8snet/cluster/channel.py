@@ -17,7 +17,7 @@ from concurrent.futures import Future
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from pytest_k8snet.cluster.errors import ClusterError, StreamLost
+from pytest_k8snet.cluster.errors import StreamLost
 from pytest_k8snet.cluster.requests import Pending, messages
 from pytest_k8snet.cluster.transports import READ, ChildTransport, ExecTransport
 
@@ -264,8 +264,8 @@ class Channel:
         while self._reconnects > 0 and not self._closing:
             try:
                 self._transport = self._open(end - time.monotonic())
-            except ClusterError as error:
-                self._why = str(error)
+            except Exception as error:  # noqa: BLE001 - nobody may wait for ever
+                self._why = str(error) or repr(error)
                 if time.monotonic() + RECONNECT_PAUSE >= end:
                     break
                 time.sleep(RECONNECT_PAUSE)
