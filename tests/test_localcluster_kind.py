@@ -153,11 +153,13 @@ def test_an_engine_that_hangs_is_no_engine(
     assert kind.engine() is None
 
 
-def test_the_provider_is_kind_only_where_an_engine_answers(
+def test_the_provider_is_kind_only_where_it_has_an_engine(
     machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert choose_provider(None) == "netns"
     machine.engine("engine-a")
+    assert choose_provider("auto") == "netns"
+    machine.kind()
     assert choose_provider("auto") == "kind"
     assert choose_provider("netns") == "netns"
     monkeypatch.setenv("K8SNET_PROVIDER", "netns")
@@ -233,7 +235,7 @@ def test_an_engine_without_kind_is_an_error_that_says_what_to_do(
     machine.engine("engine-a")
 
     with pytest.raises(UnsupportedMachineError, match=r"kind was not found .* install"):
-        localcluster.up(machine.file)
+        localcluster.up(machine.file, provider="kind")
 
 
 def test_kind_without_an_engine_is_an_error_that_says_what_to_do(

@@ -16,12 +16,15 @@ from interruptible import ctrl_c_counts  # noqa: F401 - for every test
 from recordings import FOLDER
 
 from pytest_k8snet.manifests import EXPIRES, MANAGED_BY, RUN, US
-from pytest_k8snet.model import Profile
+from pytest_k8snet.model import Profile, Word
 from pytest_k8snet.plan import checks, in_profile
 from pytest_k8snet.plugin import MARKERS
+from pytest_k8snet.plugin.gate import _excuse
 from pytest_k8snet.plugin.options import OPTIONS
+from pytest_k8snet.report.compare import compare_check
 from pytest_k8snet.report.formats import FORMATS
 from pytest_k8snet.report.recording import read
+from pytest_k8snet.result import Result
 from pytest_k8snet.rules import RULES
 
 if TYPE_CHECKING:
@@ -477,6 +480,28 @@ def test_what_got_worse_than_the_baseline_is_red(
     assert found
     assert [(c.check, c.change) for c in found.changes] == [("NODE-READY", "regressed")]
     after.stdout.fnmatch_lines(["  regressed  NODE-READY  pass -> fail, 1 cells"])
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "is_red"),
+    [
+        (None, Word.FAIL, True),
+        (Word.INCONCLUSIVE, Word.FAIL, True),
+        (Word.NOT_APPLICABLE, Word.FAIL, True),
+        (None, Word.INCONCLUSIVE, False),
+        (Word.FAIL, Word.FAIL, False),
+    ],
+)
+def test_only_what_did_not_hold_before_excuses_a_failure(
+    before: Word | None, after: Word, is_red: bool
+) -> None:
+    check = next(c for c in checks(RULES) if c.id == "NODE-READY")
+    then = None if before is None else Result(check, before)
+    now = Result(check, after)
+
+    excuse = _excuse(compare_check(check.id, then, now, {}))
+
+    assert bool(excuse) is not is_red
 
 
 def test_a_baseline_that_cannot_be_used_is_refused(

@@ -34,6 +34,11 @@ ENGINE_SECONDS = 5
 WAIT_SECONDS = 180
 
 
+def is_here() -> bool:
+    """Whether kind is installed and has an engine to drive."""
+    return find_program("kind") is not None and engine() is not None
+
+
 def engine() -> str | None:
     """Return the container engine that answers, if one does."""
     chosen = os.environ.get(CHOICE)

@@ -186,7 +186,7 @@ def node_command(
 
 
 def choose_provider(asked: str | None) -> Provider:
-    """Decide who makes the cluster: as asked, else kind where an engine answers."""
+    """Decide who makes the cluster: as asked, else kind where that can."""
     wanted = asked or os.environ.get("K8SNET_PROVIDER") or "auto"
     if wanted not in ("auto", "kind", "netns"):
         raise ClusterConfigError(
@@ -196,7 +196,7 @@ def choose_provider(asked: str | None) -> Provider:
     if wanted == "auto":
         from . import kind  # noqa: PLC0415 - see above
 
-        return "kind" if kind.engine() else "netns"
+        return "kind" if kind.is_here() else "netns"
     return cast("Provider", wanted)
 
 

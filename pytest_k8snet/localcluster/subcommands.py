@@ -74,7 +74,7 @@ def _up(commands: Subparsers) -> None:
         "--provider",
         choices=("auto", "kind", "netns"),
         help="who makes it: kind in a container engine, or netns with Linux "
-        "namespaces; auto takes kind when an engine answers "
+        "namespaces; auto takes kind where it is installed and an engine answers "
         "(default: $K8SNET_PROVIDER, else auto)",
     )
     _add_install(parser)

@@ -164,7 +164,7 @@ OPTIONS = (
     Option(
         "provider",
         "how --k8snet-cluster makes it: kind, netns (Linux namespaces, root), or auto: "
-        "kind when a container engine answers",
+        "kind where it is installed and a container engine answers",
         default="auto",
         metavar="WHICH",
         parse=one_of("auto", "kind", "netns"),
@@ -187,7 +187,7 @@ OPTIONS = (
     ),
     Option(
         "namespace-prefix",
-        "what the names of our namespaces begin with",
+        "what the names of the run's namespaces begin with",
         default="k8snet",
         metavar="PREFIX",
         parse=prefix,
@@ -216,7 +216,8 @@ OPTIONS = (
     ),
     Option(
         "no-host-network",
-        "create no host-network Pods: the rules that need them do not apply",
+        "create no host-network and no hostPort Pods: the rules that need them do not "
+        "apply",
         flag=True,
     ),
     Option(
@@ -259,20 +260,29 @@ OPTIONS = (
         metavar="HTTP,HTTPS",
         parse=port_pair,
     ),
-    Option("keep", "leave everything in the cluster for a look by hand", flag=True),
     Option(
-        "cleanup", "remove what earlier runs left in the cluster, and end", flag=True
+        "keep",
+        "leave everything in the cluster for a look by hand; the first run that comes "
+        "an hour later removes it",
+        flag=True,
+    ),
+    Option(
+        "cleanup",
+        "remove the namespaces of every run and watch in the cluster, of those that "
+        "are under way, too, and end",
+        flag=True,
     ),
     Option(
         "plan",
-        "print what would be created and asked, the permissions and the time it "
-        "needs, and touch nothing",
+        "print what would be created and asked, the ClusterRole and the time it "
+        "needs; reads the cluster, and changes nothing",
         flag=True,
     ),
     Option("report", "folder for report.json, report.html and others", metavar="DIR"),
     Option(
         "baseline",
-        "report.json of an earlier run: red is only what got worse since",
+        "report.json of an earlier run: red is only what got worse since, or fails "
+        "without having been judged then",
         metavar="FILE",
     ),
     Option(
@@ -303,8 +313,8 @@ OPTIONS = (
     ),
     Option(
         "timeout-probe",
-        "seconds after which a silent cell is dead; scales every probe's time-out and "
-        "every budget",
+        "seconds without an answer after which a probe has timed out; every other "
+        "time-out scales with it, and the time that changes have to take effect",
         default=4.0,
         metavar="S",
         parse=seconds,
@@ -357,7 +367,9 @@ def add_options(parser: pytest.Parser) -> None:
     """Register every option and its ini key."""
     group = parser.getgroup("k8snet", "Kubernetes network (pytest-k8snet)")
     for one in OPTIONS:
-        help_text = f"{one.help} [{one.key}, {one.variable}]"
+        number = isinstance(one.default, float)
+        usual = f"; default: {one.default:g}" if number else ""
+        help_text = f"{one.help}{usual} [{one.key}, {one.variable}]"
         kwargs: dict[str, Any] = {"dest": one.key, "default": None, "help": help_text}
         if one.flag:
             group.addoption(one.switch, action="store_true", **kwargs)
