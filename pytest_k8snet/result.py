@@ -140,8 +140,10 @@ def excused(
 
 
 def is_unexpected_silence(seen: Observation) -> bool:
-    """Whether something timed out that no policy blocks."""
-    return seen.outcome is Outcome.TIMED_OUT and not seen.probe.ask.blocked
+    """Whether something timed out that was not asked in order to hear nothing."""
+    ask = seen.probe.ask
+    expected = ask.blocked or ask.timeout == "silence"
+    return seen.outcome is Outcome.TIMED_OUT and not expected
 
 
 def is_unanswered_replica(seen: Observation) -> bool:

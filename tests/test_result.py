@@ -35,6 +35,7 @@ from pytest_k8snet.result import (
     explain,
     heirs,
     inconclusive,
+    is_unexpected_silence,
     most_late,
     not_applicable,
     reproduction,
@@ -258,6 +259,17 @@ def test_what_was_asked_for_long_is_excused_by_a_long_pause_only() -> None:
     longer = replace(lost, seconds=10.0)
 
     assert excused(longer, lambda _: {"b": 2.0}).outcome is Outcome.TIMED_OUT
+
+
+def test_silence_where_nothing_should_be_heard_is_waited_for_no_longer() -> None:
+    (lost,) = on("ab")
+    hushed = replace(
+        lost, probe=replace(lost.probe, ask=replace(lost.probe.ask, timeout="silence"))
+    )
+
+    assert is_unexpected_silence(lost)
+    assert not is_unexpected_silence(CROSS[0])
+    assert not is_unexpected_silence(hushed)
 
 
 def test_shorter_attempts_are_excused_by_shorter_pauses() -> None:
