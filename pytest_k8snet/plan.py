@@ -74,7 +74,6 @@ class Limits:
 
     host_network: bool = True
     outside: bool = True
-    outside_reason: str = ""
 
 
 def in_profile(rule: Rule, chosen: Profile) -> bool:
@@ -127,7 +126,7 @@ def check_applies(check: Check, facts: ClusterFacts, limits: Limits) -> None:
     if not limits.host_network and roles & {Role.HOST, Role.EDGE}:
         raise NotApplicable("host-network Pods were refused (--k8snet-no-host-network)")
     if not limits.outside and Role.OUTSIDE in roles:
-        raise NotApplicable(limits.outside_reason)
+        raise NotApplicable("nothing is asked from outside (--k8snet-no-outside)")
 
 
 def nodes_of(spread: Spread, facts: ClusterFacts) -> list[str]:

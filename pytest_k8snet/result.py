@@ -236,8 +236,8 @@ def worded(check: Check, verdict: Verdict, seen: Observations, scene: Scene) -> 
 def known_deviation(check: Check, verdict: Verdict, scene: Scene) -> str:
     """Say why violations are let pass; "" when they are not, or there are none."""
     for one in check.rule.deviations:
-        excused = verdict.violations and all(map(one.excuses, verdict.violations))
-        if excused and one.is_of(scene.facts):
+        fits = verdict.violations and all(map(one.excuses, verdict.violations))
+        if fits and one.is_of(scene.facts):
             return one.reason
     return ""
 

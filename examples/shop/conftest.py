@@ -27,8 +27,11 @@ def shop(k8snet: Workbench) -> Iterator[None]:
     """Have the shop run in the cluster that the command line names."""
     text = Template(SHOP.read_text(encoding="utf-8")).substitute(SHOP_IMAGE=IMAGE)
     with config.new_client_from_config(context=k8snet.facts.context) as api:
+        namespace, *objects = yaml.safe_load_all(text)
+        # Not below: a shop that was there before is not ours to remove.
+        utils.create_from_dict(api, namespace)
         try:
-            utils.create_from_yaml(api, yaml_objects=list(yaml.safe_load_all(text)))
+            utils.create_from_yaml(api, yaml_objects=objects)
             wait_until_ready(client.AppsV1Api(api))
             yield
         finally:

@@ -282,10 +282,8 @@ def _network_plugin(daemons: Iterable[dict[str, Any]]) -> tuple[str, str, bool]:
 
 def _version(daemon: dict[str, Any]) -> str:
     """Give what the tag of its first container's image says; "" for none."""
-    image, _, _ = daemon["spec"]["template"]["spec"]["containers"][0][
-        "image"
-    ].partition("@")
-    tag = TAG.search(image)
+    first = daemon["spec"]["template"]["spec"]["containers"][0]
+    tag = TAG.search(first["image"].partition("@")[0])
     return tag[1] if tag else ""
 
 

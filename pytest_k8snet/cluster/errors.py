@@ -89,7 +89,8 @@ class Forbidden(ApiError):  # noqa: N818
         where = f"in namespace {namespace}" if namespace else "cluster-wide"
         what = (
             f"not allowed to {verb} {resource} {where}: grant the verb {verb!r} on "
-            f"{resource!r} (--k8snet-plan prints all that is needed)"
+            f"{resource!r} (--k8snet-plan, run by who may look around, prints the "
+            "whole ClusterRole)"
         )
         super().__init__(what, 403, reason, message)
         self.verb = verb

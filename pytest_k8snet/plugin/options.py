@@ -221,6 +221,12 @@ OPTIONS = (
         flag=True,
     ),
     Option(
+        "no-outside",
+        "ask nothing from the machine that pytest runs on, such as one that a firewall "
+        "keeps from the Nodes: the rules that ask from there do not apply",
+        flag=True,
+    ),
+    Option(
         "inspect-nodes",
         "when something failed, look at the suspect Nodes themselves, and change "
         "nothing there: on each a privileged host-network Pod for some seconds, in a "

@@ -224,7 +224,10 @@ class Run:
     def _limits(self) -> Limits:
         from pytest_k8snet.plan import Limits  # noqa: PLC0415
 
-        return Limits(host_network=not self.settings["no-host-network"])
+        return Limits(
+            host_network=not self.settings["no-host-network"],
+            outside=not self.settings["no-outside"],
+        )
 
     def _waits(self) -> Waits:
         from pytest_k8snet.model import TIMEOUTS  # noqa: PLC0415
