@@ -7,9 +7,9 @@ imports only from layers below its own*; modules of one package may import each 
 <- ``rules``, ``policies``, ``entries`` <- ``plan``, ``wire`` <- ``result``, ``access``,
 ``status``, ``schedule``, ``outages``, ``convergence`` <- ``diagnose``, ``deviations``,
 ``watch_objects`` <- ``report``, ``watch_options`` <- ``cluster``, ``localcluster``,
-``reading`` <- ``faults``, ``publishing``, ``api_probes`` <- ``probing``, ``stage``,
-``evidence`` <- ``watching``, ``turns`` <- ``lab``, ``workbench``, ``watch_command`` <-
-``plugin``, ``cli`` <- ``checks``
+``reading`` <- ``faults``, ``publishing``, ``api_probes``, ``pulses`` <- ``probing``,
+``stage``, ``evidence`` <- ``watching``, ``turns`` <- ``lab``, ``workbench``,
+``watch_command`` <- ``plugin``, ``cli`` <- ``checks``
 
 ``agent`` stands aside: a program of standard library, which runs in the Pods.
 """
@@ -618,17 +618,6 @@ class Deviation:
     reason: str
     excuses: Callable[[Observation], bool]
     before: str = ""
-
-    def is_of(self, facts: ClusterFacts) -> bool:
-        """Whether that network plugin runs, in a version that does so or none known."""
-        here = self.network_plugin in {"", facts.network_plugin}
-        version = facts.network_plugin_version
-        known = bool(self.before and version)
-        return here and not (known and _numbers(version) >= _numbers(self.before))
-
-
-def _numbers(version: str) -> tuple[int, ...]:
-    return tuple(map(int, version.split(".")))
 
 
 @dataclass(frozen=True, kw_only=True)

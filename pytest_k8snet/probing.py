@@ -6,7 +6,6 @@ import threading
 import time
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import replace
-from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from pytest_k8snet import wire
@@ -24,7 +23,8 @@ from pytest_k8snet.model import (
     Outcome,
     Role,
 )
-from pytest_k8snet.result import excused, most_late
+from pytest_k8snet.pulses import Pulses
+from pytest_k8snet.result import excused
 
 if TYPE_CHECKING:
     from collections.abc import (
@@ -54,18 +54,15 @@ keeps its answers for 5 s."""
 MOST_SLACK = 4.0
 """By how much the time of an attempt grows, at most, while a machine is too busy."""
 
-SIGN_OF_LIFE = {"op": "fact", "field": "netns", "wait": 1}
-"""What an agent answers a second later: after its next pulses."""
-
-PULSE_PATIENCE = 5.0
-"""Seconds for such an answer, at most."""
-
 Ends = tuple[Role, str, str, Family | None]
 """Who asks, from which Node, Pods of which Node, in which IP family."""
 
 
 class Prober:
     """Turns probes into observations.
+
+    Attributes:
+        pulses: for how long the agents were not let run.
 
     Args:
         api: for the probes whose source is the API server.
@@ -88,6 +85,7 @@ class Prober:
     ) -> None:
         self._api = api
         self._channels = channels
+        self.pulses = Pulses(channels, scale)
         self._scene = scene
         self._scale = scale
         self._lost = lost
@@ -186,43 +184,6 @@ class Prober:
 
         self.sent += 1
         self._pool.submit(work).add_done_callback(dropped)
-
-    def starved_since(self, since: float) -> Callable[[float], Mapping[str, float]]:
-        """Learn for how long the agents of each Node were not let run.
-
-        Args:
-            since: on the monotonic clock.
-
-        Returns:
-            for some seconds, how many of so many, at worst, by Node; "" stands for
-            what is no Node.
-
-        """
-
-        @cache
-        def worst(within: float) -> dict[str, float]:
-            found: dict[str, float] = {}
-            for actor, channel in list(self._channels.items()):
-                late = most_late(channel.late(since), within)
-                found[actor.node] = max(found.get(actor.node, 0.0), late)
-            return found
-
-        return worst
-
-    def hear_out(self) -> None:
-        """Wait until the agents have said for how long they were not let run.
-
-        As long as one is not, it says nothing of it, and whoever asked it is silent
-        for no reason that is known yet.
-        """
-        channels = list(self._channels.values())
-        signs = [sign for one in channels for sign in one.submit([SIGN_OF_LIFE])]
-        wait(signs, timeout=PULSE_PATIENCE * self._scale)
-
-    def _lost_since(self, since: float) -> float:
-        """Give for how many seconds since then an agent was not let run, at worst."""
-        late = (channel.late(since) for channel in list(self._channels.values()))
-        return max((sum(part for _, part in each) for each in late), default=0.0)
 
     def excuse(
         self, told: Observation, starved: Callable[[float], Mapping[str, float]]
@@ -367,12 +328,12 @@ class Prober:
             now = time.monotonic() - started
             lost = 0.0
             if now > budget:
-                self.hear_out()
-                lost = self._lost_since(started)
+                self.pulses.hear_out()
+                lost = self.pulses.lost_since(started)
             for probe in pending:
                 cells[probe].lost = lost
             for told, sent in answered:
-                seen = self.excuse(told, self.starved_since(sent))
+                seen = self.excuse(told, self.pulses.starved_since(sent))
                 cells[told.probe].hear(seen, now, spoilt=seen is not told)
             attempted = now > TIMEOUTS["dead"] * scale
             for probe in list(pending):

@@ -26,7 +26,9 @@ if TYPE_CHECKING:
 
     from pytest_k8snet.model import (
         Check,
+        ClusterFacts,
         Control,
+        Deviation,
         Observation,
         Observations,
         Probe,
@@ -89,22 +91,6 @@ def not_applicable(check: Check, reason: str) -> Result:
 def inconclusive(check: Check, reason: str, seen: Observations = ()) -> Result:
     """Give the result of a check that could not be judged."""
     return Result(check, Word.INCONCLUSIVE, reason, seen=seen)
-
-
-def most_late(late: Sequence[tuple[float, float]], within: float) -> float:
-    """Give for how much of some stretch of time an agent was not let run, at worst.
-
-    Args:
-        late: (when it ran again, seconds for which it had not), in order.
-        within: seconds that the stretch lasts.
-
-    """
-    worst = 0.0
-    for end, _ in late:
-        begin = end - within
-        parts = (min(seconds, when - begin) for when, seconds in late if when <= end)
-        worst = max(worst, sum(part for part in parts if part > 0))
-    return worst
 
 
 def excused(
@@ -237,9 +223,21 @@ def known_deviation(check: Check, verdict: Verdict, scene: Scene) -> str:
     """Say why violations are let pass; "" when they are not, or there are none."""
     for one in check.rule.deviations:
         fits = verdict.violations and all(map(one.excuses, verdict.violations))
-        if fits and one.is_of(scene.facts):
+        if fits and does_so(scene.facts, one):
             return one.reason
     return ""
+
+
+def does_so(facts: ClusterFacts, deviation: Deviation) -> bool:
+    """Whether such a network plugin runs, in a version that deviates or none known."""
+    here = deviation.network_plugin in {"", facts.network_plugin}
+    version = facts.network_plugin_version
+    known = bool(deviation.before and version)
+    return here and not (known and _numbers(version) >= _numbers(deviation.before))
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(map(int, version.split(".")))
 
 
 def broken(control: Control, answers: Observations) -> str:

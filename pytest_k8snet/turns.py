@@ -131,7 +131,7 @@ class Turns:
                 self._stage.note_pod_addresses()
         wanted = gate(self._quick)
         took, missing = self._prober.until_settled(wanted, PATIENCE)
-        starved = self._prober.starved_since(time.monotonic() - PATIENCE)
+        starved = self._prober.pulses.starved_since(time.monotonic() - PATIENCE)
         silent = [excused(one, starved, self._scale) for one in missing]
         self._prober.note_cut_off(wanted, silent)
         with suppress(ClusterError):  # they count as they were then
@@ -254,9 +254,7 @@ class Turns:
             since = time.monotonic()
             answers = self._prober.ask(pending)
             got = {probe: answer.result() for probe, answer in answers.items()}
-            if any(map(is_unexpected_silence, got.values())):
-                self._prober.hear_out()
-            starved = self._prober.starved_since(since)
+            starved = self._starved(got.values(), since)
             told = {p: self._prober.excuse(one, starved) for p, one in got.items()}
             seen |= told
             pending = [p for p, one in told.items() if one is not got[p]]
@@ -266,6 +264,14 @@ class Turns:
             with suppress(ClusterError):  # then they count as they were
                 seen |= self._replaced(tuple(seen.values()))
         return seen
+
+    def _starved(
+        self, seen: Iterable[Observation], since: float
+    ) -> Callable[[float], Mapping[str, float]]:
+        """Learn who was not let run since then, from all who have to say so."""
+        if any(map(is_unexpected_silence, seen)):
+            self._prober.pulses.hear_out()
+        return self._prober.pulses.starved_since(since)
 
     def _replaced(self, seen: Observations) -> dict[Probe, Observation]:
         """Ask the replicas of the cluster DNS that came in place of others."""
@@ -337,9 +343,7 @@ class Turns:
             # was silent before.
             amiss = [one for one in told if not step.until(one)]
             unsure = {one for one in amiss if not self._prober.is_cut_off(one)}
-            if any(map(is_unexpected_silence, unsure)):
-                self._prober.hear_out()
-            starved = self._prober.starved_since(since)
+            starved = self._starved(unsure, since)
             seen += [
                 excused(one, starved, self._scale) if one in unsure else one
                 for one in told

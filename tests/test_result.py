@@ -24,6 +24,7 @@ from pytest_k8snet.model import (
     Word,
 )
 from pytest_k8snet.plan import checks
+from pytest_k8snet.pulses import most_late
 from pytest_k8snet.result import (
     Result,
     broken,
@@ -31,12 +32,12 @@ from pytest_k8snet.result import (
     by_place,
     conclude,
     describe,
+    does_so,
     excused,
     explain,
     heirs,
     inconclusive,
     is_unexpected_silence,
-    most_late,
     not_applicable,
     reproduction,
     shape,
@@ -138,7 +139,7 @@ def test_a_deviation_ends_with_the_version_that_has_it_no_more(
     deviation = Deviation("Cilium", "before 1.17", is_connected, before="1.17")
     facts = replace(ON.facts, network_plugin="Cilium", network_plugin_version=version)
 
-    assert deviation.is_of(facts) is known
+    assert does_so(facts, deviation) is known
 
 
 def test_a_deviation_excuses_no_other_violation() -> None:

@@ -195,16 +195,17 @@ def test_who_may_still_come_is_waited_for() -> None:
     assert len(prober.asked) > 1
 
 
-def test_an_attempt_that_a_starved_machine_spoilt_is_made_again() -> None:
+def test_an_attempt_that_a_starved_machine_spoilt_is_made_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     starved = iter([{"a": 1.0}])
 
-    class Starved(Scripted):
-        def starved_since(self, since: float) -> Callable[[float], dict[str, float]]:
-            del since
-            late = next(starved, {})
-            return lambda _: late
+    def starved_since(_: float) -> Callable[[float], dict[str, float]]:
+        late = next(starved, {})
+        return lambda _: late
 
-    prober = Starved()
+    prober = Scripted()
+    monkeypatch.setattr(prober.pulses, "starved_since", starved_since)
     dead = cell("b")
     prober.note_cut_off([dead], [unanswered(dead)])
 
@@ -271,12 +272,12 @@ def test_agents_that_are_not_let_run_are_heard_out() -> None:
     assert isinstance(transport, ChildTransport)
     agent = transport._process
 
-    prober.hear_out()  # its pulses have begun
+    prober.pulses.hear_out()  # its pulses have begun
     began = time.monotonic()
     agent.send_signal(signal.SIGSTOP)
     threading.Timer(1.0, agent.send_signal, (signal.SIGCONT,)).start()
-    prober.hear_out()
-    late = prober.starved_since(began)(60.0)
+    prober.pulses.hear_out()
+    late = prober.pulses.starved_since(began)(60.0)
     prober.close()
     channel.close()
 
