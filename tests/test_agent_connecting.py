@@ -16,11 +16,14 @@ from kernel import has_sctp
 
 from pytest_k8snet.agent import asking
 from pytest_k8snet.agent.connecting import HELD
+from pytest_k8snet.agent.sockets import SOL_IP, take_own_port
 from pytest_k8snet.model import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+IP_LOCAL_PORT_RANGE = 51  # Linux 6.3 and later
 
 
 @pytest.fixture(scope="module")
@@ -87,6 +90,25 @@ def test_a_source_port_can_be_used_again_at_once(server: Server, protocol: str) 
     for _ in range(3):
         seen = ask("connect", **fields, source_port=source)
         assert seen["outcome"] == Outcome.CONNECTED, seen
+
+
+def test_no_two_connections_have_one_source_port() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        first = free.getsockname()[1] & ~1
+    between = struct.pack("=HH", first, first + 1)
+    ports: list[int] = []
+    with contextlib.ExitStack() as stack:
+        for _ in range(2):  # each to somebody else, as one port would do for
+            server = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+            client = stack.enter_context(socket.socket())
+            try:
+                client.setsockopt(SOL_IP, IP_LOCAL_PORT_RANGE, between)
+            except OSError:
+                pytest.skip("this kernel has one range of ports for all sockets")
+            take_own_port(client)
+            client.connect(server.getsockname())
+            ports.append(client.getsockname()[1])
+    assert sorted(ports) == [first, first + 1]
 
 
 @pytest.mark.parametrize("protocol", ["tcp", "udp"])

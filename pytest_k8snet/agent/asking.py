@@ -13,6 +13,7 @@ from .sockets import (
     report_errors,
     route_to,
     send_at_once,
+    take_own_port,
 )
 
 TYPE_CHECKING = False
@@ -36,6 +37,8 @@ def dial(probe: Probe, address: str, most: float = 3600.0) -> socket.socket:
         if source:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             sock.bind(("", source))
+        else:
+            take_own_port(sock)
         report_errors(sock, 1)
         send_at_once(sock)
         sock.settimeout(probe.left(most))

@@ -33,6 +33,16 @@ def send_at_once(sock: socket.socket) -> None:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
+def take_own_port(sock: socket.socket) -> None:
+    """Bind a connection to a port that no other socket of the Pod has.
+
+    Left to itself Linux gives one port to connections to several destinations. Where
+    two of these are one backend, by its own address and by a Service's, and the
+    network translates the address alone, each breaks the other: cilium/cilium#37566.
+    """
+    sock.bind(("", 0))
+
+
 def report_errors(sock: socket.socket, on: int) -> None:
     """Have ICMP errors queued at the socket, with their type and their sender."""
     if sock.family == socket.AF_INET6:

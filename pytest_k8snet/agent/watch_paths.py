@@ -14,7 +14,7 @@ from .addresses import family_of
 from .dns_messages import TYPES, encode_name
 from .events import GONE, IN, OUT, now
 from .outcomes import ANSWERED, ANSWERED_WRONGLY, NOT_PROBED, OUTCOME_OF_ERRNO, RESET
-from .sockets import LINE
+from .sockets import LINE, take_own_port
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -118,6 +118,7 @@ class Fresh(Path):
         # Closed by a reset: five times a second, nothing stays in TIME_WAIT or, on
         # the Nodes, for minutes in the table of connections.
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        take_own_port(sock)
         self.exchange(ask, sock, QUESTION, self.outcome)
 
     def exchange(
@@ -209,6 +210,7 @@ class Kept(Path):
     def _connect(self) -> None:
         sock = socket.socket(self.family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        take_own_port(sock)
         self._sock = sock
         self.events.on(sock.fileno(), IN | OUT | select.EPOLLET, self._ready)
         number = sock.connect_ex(self.where)
