@@ -33,18 +33,18 @@ TRANSLATION = "type nat hook prerouting priority dstnat - 5; policy accept;"
 HIDING = "type nat hook postrouting priority srcnat - 5; policy accept;"
 
 PINNED = "inet k8snet-fault-pinned"
-# From 40053 the suite asks when it keeps a port; 80 and 8080 are the ports of its
+# From 20053 the suite asks when it keeps a port; 80 and 8080 are the ports of its
 # Services, and of what is behind them.
 PINS = """
 map ip-first { type ipv4_addr : ipv4_addr; size 65535; flags dynamic; }
 chain ip-learn {
   type filter hook postrouting priority filter; policy accept;
-  udp sport 40053 ct status dnat ct direction original \\
+  udp sport 20053 ct status dnat ct direction original \\
     add @ip-first { ip saddr : ip daddr }
 }
 chain ip-pin {
   type nat hook prerouting priority dstnat - 5; policy accept;
-  udp sport 40053 udp dport 80 dnat ip to ip saddr map @ip-first:8080
+  udp sport 20053 udp dport 80 dnat ip to ip saddr map @ip-first:8080
 }
 """
 
