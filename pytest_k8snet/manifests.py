@@ -38,6 +38,9 @@ NAMESPACE_OF = {
     Role.CONFINED: "confined",
 }
 NAMESPACES = tuple(dict.fromkeys(NAMESPACE_OF.values()))
+RANKED = frozenset({Role.SERVER, Role.GUARDED, Role.NEIGHBOUR})
+"""Roles of whose Pods some Service selects a single one."""
+
 INSPECT = "inspect"
 PRIVILEGED = frozenset({"host", INSPECT})
 """The namespaces whose Pods the level *restricted* would refuse."""
@@ -240,8 +243,13 @@ def pod(
 
 
 def pod_labels(role: Role, rank: int) -> dict[str, str]:
-    """Give the labels that the Services select by, as they are at the start."""
-    chosen = {"role": str(role), "rank": str(rank)}
+    """Give the labels that the Services select by, as they are at the start.
+
+    No others: network plugins with identities, as Cilium, make one of each set of them.
+    """
+    chosen = {"role": str(role)}
+    if role in RANKED:
+        chosen |= {"rank": str(rank)}
     if role is Role.SERVER:
         chosen |= {"few": "yes"} if rank < FEW else {}
         chosen |= (

@@ -107,14 +107,23 @@ def test_a_pod_is_placed_by_the_scheduler_on_its_node_and_no_other(role: Role) -
 
 
 @every_role
-def test_names_and_labels_tell_the_run_the_role_and_the_rank(role: Role) -> None:
+def test_names_and_labels_tell_the_run_and_the_role(role: Role) -> None:
     made = pod(role, 1)["metadata"]
 
     assert made["name"] == f"{role}-1"
     assert made["labels"][RUN] == "r1"
     assert made["labels"][MANAGED_BY] == US
     assert made["labels"][f"{LABEL}role"] == role
-    assert made["labels"][f"{LABEL}rank"] == "1"
+
+
+@every_role
+def test_pods_have_a_rank_where_a_service_selects_one_of_them(role: Role) -> None:
+    every = (s for s in SERVICES.values() if s.role is role)
+    single = [s for s in every if s.per_node or "rank" in dict(s.selector or ())]
+
+    assert pod(role, 1)["metadata"]["labels"].get(f"{LABEL}rank") == (
+        "1" if single else None
+    )
 
 
 @every_role
