@@ -188,14 +188,15 @@ class Prober:
     def excuse(
         self, told: Observation, starved: Callable[[float], Mapping[str, float]]
     ) -> Observation:
-        """Take back a time-out as ``excused`` does; asked again, it has twice as long.
+        """Take back a time-out as ``excused`` does.
 
-        Where a machine lets nobody run for half a second now and then, a second of
-        silence never counts, and some seconds do.
+        From the second time on, what is asked again has twice as long as before: where
+        a machine lets nobody run for half a second now and then, a second of silence
+        never counts, and some seconds do.
         """
         seen = excused(told, starved, self._scale)
         if seen is not told:
-            slack = 2 * self._slack.get(told.probe, 1.0)
+            slack = 2 * self._slack.get(told.probe, 0.5)
             self._slack[told.probe] = min(slack, MOST_SLACK)
         return seen
 

@@ -125,13 +125,6 @@ def excused(
     return replace(seen, outcome=Outcome.NOT_PROBED, detail=detail)
 
 
-def is_unexpected_silence(seen: Observation) -> bool:
-    """Whether something timed out that was not asked in order to hear nothing."""
-    ask = seen.probe.ask
-    expected = ask.blocked or ask.timeout == "silence"
-    return seen.outcome is Outcome.TIMED_OUT and not expected
-
-
 def is_unanswered_replica(seen: Observation) -> bool:
     """Whether a replica of the cluster DNS gave no answer."""
     replica = seen.probe.target.kind is Kind.DNS_SERVER

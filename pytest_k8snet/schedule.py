@@ -50,7 +50,7 @@ def gate(
         if plan.check.rule.judge in EXPECT_SILENCE:
             continue
         for probe in plan.probes:
-            if probe.number or probe.ask.timeout == "silence":
+            if probe.number or expects_silence(probe):
                 continue
             if probe.target.kind in LEADS_IN and probe.ask.op is not Op.STATUS:
                 wanted[_polled(probe)] = as_asked
@@ -63,6 +63,11 @@ def gate(
             elif probe.ask.op in FOLLOWS:
                 wanted[_polled(probe)] = is_answered
     return wanted
+
+
+def expects_silence(probe: Probe) -> bool:
+    """Whether a probe is sent to hear nothing, which takes the whole of its time."""
+    return probe.ask.timeout == "silence"
 
 
 def asked(plan: CheckPlan) -> list[Probe]:

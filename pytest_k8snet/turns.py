@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from pytest_k8snet.cluster.errors import ClusterError
-from pytest_k8snet.model import Word
+from pytest_k8snet.model import Outcome, Word
 from pytest_k8snet.plan import roles_of
 from pytest_k8snet.result import (
     Result,
@@ -21,7 +21,6 @@ from pytest_k8snet.result import (
     heirs,
     inconclusive,
     is_unanswered_replica,
-    is_unexpected_silence,
     withdrawn,
 )
 from pytest_k8snet.schedule import (
@@ -31,6 +30,7 @@ from pytest_k8snet.schedule import (
     asked,
     awaited,
     changed_roles,
+    expects_silence,
     gate,
     is_quick,
     is_rough,
@@ -51,7 +51,7 @@ if TYPE_CHECKING:
 HEAD_START = 1.0
 """Seconds that probes have before heavy transfers begin beside them."""
 
-ROUNDS = 4
+ROUNDS = 5
 """How often a probe is sent, at most, on a machine too busy to run the agents."""
 
 WAVES = 4
@@ -247,9 +247,24 @@ class Turns:
                 self._publish(self._concluded(plan, seen))
 
     def _seen(self, probes: Iterable[Probe]) -> dict[Probe, Observation]:
-        """Ask once, and again only what a starved machine kept from being probed."""
+        """Ask once, and again only what a starved machine kept from being probed.
+
+        What is to hear nothing is judged as soon as it heard nothing: what happens to
+        the machine while others wait for the dead is not held against it.
+        """
+        groups: dict[bool, list[Probe]] = {}
+        for probe in probes:
+            groups.setdefault(expects_silence(probe), []).append(probe)
+        with ThreadPoolExecutor(2) as pool:
+            parts = list(pool.map(self._probed, groups.values()))
+        seen = {probe: one for part in parts for probe, one in part.items()}
+        if any(map(is_unanswered_replica, seen.values())):
+            with suppress(ClusterError):  # then they count as they were
+                seen |= self._replaced(tuple(seen.values()))
+        return seen
+
+    def _probed(self, pending: Sequence[Probe]) -> dict[Probe, Observation]:
         seen: dict[Probe, Observation] = {}
-        pending = list(probes)
         for _ in range(ROUNDS):
             since = time.monotonic()
             answers = self._prober.ask(pending)
@@ -260,16 +275,13 @@ class Turns:
             pending = [p for p, one in told.items() if one is not got[p]]
             if not pending or self._stopped.is_set():
                 break
-        if any(map(is_unanswered_replica, seen.values())):
-            with suppress(ClusterError):  # then they count as they were
-                seen |= self._replaced(tuple(seen.values()))
         return seen
 
     def _starved(
         self, seen: Iterable[Observation], since: float
     ) -> Callable[[float], Mapping[str, float]]:
         """Learn who was not let run since then, from all who have to say so."""
-        if any(map(is_unexpected_silence, seen)):
+        if any(one.outcome is Outcome.TIMED_OUT for one in seen):
             self._prober.pulses.hear_out()
         return self._prober.pulses.starved_since(since)
 

@@ -37,7 +37,6 @@ from pytest_k8snet.result import (
     explain,
     heirs,
     inconclusive,
-    is_unexpected_silence,
     not_applicable,
     reproduction,
     shape,
@@ -260,17 +259,6 @@ def test_what_was_asked_for_long_is_excused_by_a_long_pause_only() -> None:
     longer = replace(lost, seconds=10.0)
 
     assert excused(longer, lambda _: {"b": 2.0}).outcome is Outcome.TIMED_OUT
-
-
-def test_silence_where_nothing_should_be_heard_is_waited_for_no_longer() -> None:
-    (lost,) = on("ab")
-    hushed = replace(
-        lost, probe=replace(lost.probe, ask=replace(lost.probe.ask, timeout="silence"))
-    )
-
-    assert is_unexpected_silence(lost)
-    assert not is_unexpected_silence(CROSS[0])
-    assert not is_unexpected_silence(hushed)
 
 
 def test_shorter_attempts_are_excused_by_shorter_pauses() -> None:
