@@ -80,9 +80,16 @@ def exhausted(node: str) -> Inject:
     @contextmanager
     def inject(site: Site) -> Iterator[None]:
         (pods,) = (ip_network(r) for r in site.pod_ranges(node) if ":" not in r)
-        free = "\n".join(map(str, pods.hosts()))
+        every = {str(address) for address in pods.hosts()}
+
+        def kept() -> bool:
+            found = site.run(node, "sh", "-c", f"cd {RESERVATIONS} && ls || true")
+            return every.intersection(found.split()) <= _held(site, node)
+
+        # What Pods that are gone still have would be free again in a moment.
+        wait_until(kept, "only Pods that are there have addresses", 30)
         try:
-            site.run(node, "sh", "-ec", RESERVE, text=free)
+            site.run(node, "sh", "-ec", RESERVE, text="\n".join([*every, ""]))
             yield
         finally:
             site.run(node, "sh", "-ec", RELEASE)
@@ -216,5 +223,12 @@ def _removed(site: Site, *names: str) -> Iterator[None]:
             site.remove(f"{PODS}/{name}")
 
 
+def _held(site: Site, node: str) -> set[str]:
+    """Give the addresses of a Node's Pods."""
+    pods = site.api.list(ALL_PODS)
+    there = (p for p in pods if p["spec"].get("nodeName") == site.full(node))
+    return {address for pod in there for address in _addresses(pod)}
+
+
 def _addresses(pod: Json) -> list[str]:
-    return [one["ip"] for one in pod["status"]["podIPs"]]
+    return [one["ip"] for one in pod["status"].get("podIPs", ())]
