@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import wait
 from functools import cache
+from math import inf
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -32,11 +33,14 @@ class Pulses:
         self._channels = channels
         self._scale = scale
 
-    def starved_since(self, since: float) -> Callable[[float], Mapping[str, float]]:
+    def starved_since(
+        self, since: float, until: float = inf
+    ) -> Callable[[float], Mapping[str, float]]:
         """Learn for how long the agents of each Node were not let run.
 
         Args:
             since: on the monotonic clock.
+            until: likewise; what came later does not count.
 
         Returns:
             for some seconds, how many of so many, at worst, by Node; "" stands for
@@ -48,7 +52,7 @@ class Pulses:
         def worst(within: float) -> dict[str, float]:
             found: dict[str, float] = {}
             for actor, channel in list(self._channels.items()):
-                late = most_late(channel.late(since), within)
+                late = most_late(before(channel.late(since), until), within)
                 found[actor.node] = max(found.get(actor.node, 0.0), late)
             return found
 
@@ -68,6 +72,17 @@ class Pulses:
         """Give for how many seconds since then an agent was not let run, at worst."""
         late = (channel.late(since) for channel in list(self._channels.values()))
         return max((sum(part for _, part in each) for each in late), default=0.0)
+
+
+def before(
+    late: Sequence[tuple[float, float]], until: float
+) -> list[tuple[float, float]]:
+    """Leave out what lies behind some moment; see ``most_late``."""
+    return [
+        (min(when, until), seconds - max(when - until, 0.0))
+        for when, seconds in late
+        if when - seconds < until
+    ]
 
 
 def most_late(late: Sequence[tuple[float, float]], within: float) -> float:

@@ -280,10 +280,11 @@ class Turns:
     def _starved(
         self, seen: Iterable[Observation], since: float
     ) -> Callable[[float], Mapping[str, float]]:
-        """Learn who was not let run since then, from all who have to say so."""
+        """Learn who was not let run from then to now, from all who have to say so."""
+        until = time.monotonic()
         if any(one.outcome is Outcome.TIMED_OUT for one in seen):
             self._prober.pulses.hear_out()
-        return self._prober.pulses.starved_since(since)
+        return self._prober.pulses.starved_since(since, until)
 
     def _replaced(self, seen: Observations) -> dict[Probe, Observation]:
         """Ask the replicas of the cluster DNS that came in place of others."""

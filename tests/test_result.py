@@ -24,7 +24,7 @@ from pytest_k8snet.model import (
     Word,
 )
 from pytest_k8snet.plan import checks
-from pytest_k8snet.pulses import most_late
+from pytest_k8snet.pulses import before, most_late
 from pytest_k8snet.result import (
     Result,
     broken,
@@ -193,6 +193,13 @@ def test_lateness_adds_up_within_the_time_that_a_probe_had(
     late = [(10.0, 0.5), (14.0, 0.5), (16.0, 2.0)]
 
     assert most_late(late, within) == worst
+
+
+def test_lateness_counts_until_a_probe_was_over() -> None:
+    late = [(3.0, 1.0), (5.0, 1.5), (9.0, 2.0)]
+
+    assert before(late, 4.0) == [(3.0, 1.0), (4.0, 0.5)]
+    assert before(late, 10.0) == late
 
 
 def test_a_replica_that_was_replaced_owes_no_answer() -> None:
