@@ -77,7 +77,7 @@ class Pulses:
 def before(
     late: Sequence[tuple[float, float]], until: float
 ) -> list[tuple[float, float]]:
-    """Leave out what lies behind some moment; see ``most_late``."""
+    """Keep what of that lateness lies before some moment; see ``most_late``."""
     return [
         (min(when, until), seconds - max(when - until, 0.0))
         for when, seconds in late

@@ -249,8 +249,8 @@ class Turns:
     def _seen(self, probes: Iterable[Probe]) -> dict[Probe, Observation]:
         """Ask once, and again only what a starved machine kept from being probed.
 
-        What is to hear nothing is judged as soon as it heard nothing: what happens to
-        the machine while others wait for the dead is not held against it.
+        What is to hear nothing is judged apart, as soon as its time is over: what
+        happens to the machine while others wait for the dead is not held against it.
         """
         groups: dict[bool, list[Probe]] = {}
         for probe in probes:

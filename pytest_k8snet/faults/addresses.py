@@ -84,7 +84,8 @@ def exhausted(node: str) -> Inject:
 
         def kept() -> bool:
             found = site.run(node, "sh", "-c", f"cd {RESERVATIONS} && ls || true")
-            return every.intersection(found.split()) <= _held(site, node)
+            held = {a for pod in _pods_on(site, node) for a in _addresses(pod)}
+            return every.intersection(found.split()) <= held
 
         # What Pods that are gone still have would be free again in a moment.
         wait_until(kept, "only Pods that are there have addresses", 30)
@@ -145,9 +146,7 @@ def given_away_early(node: str) -> Inject:
     def give_away(site: Site, pod: Json) -> None:
         if pod["spec"]["nodeName"] != site.full(node):
             return
-        pods = site.api.list(ALL_PODS, labelSelector=SERVERS)
-        there = (p for p in pods if p["spec"]["nodeName"] == site.full(node))
-        for heir in islice(there, 1):
+        for heir in islice(_pods_on(site, node, labelSelector=SERVERS), 1):
             pairs = zip(_addresses(pod), _addresses(heir), strict=True)
             rules = "\n".join(led_to(old, new) for old, new in pairs)
             site.nft(node, table(heirs, TRANSLATION, rules))
@@ -223,11 +222,9 @@ def _removed(site: Site, *names: str) -> Iterator[None]:
             site.remove(f"{PODS}/{name}")
 
 
-def _held(site: Site, node: str) -> set[str]:
-    """Give the addresses of a Node's Pods."""
-    pods = site.api.list(ALL_PODS)
-    there = (p for p in pods if p["spec"].get("nodeName") == site.full(node))
-    return {address for pod in there for address in _addresses(pod)}
+def _pods_on(site: Site, node: str, **query: str) -> list[Json]:
+    pods = site.api.list(ALL_PODS, **query)
+    return [p for p in pods if p["spec"].get("nodeName") == site.full(node)]
 
 
 def _addresses(pod: Json) -> list[str]:
