@@ -13,8 +13,10 @@ if TYPE_CHECKING:
     from pytest_k8snet.cluster.channel import Channel
     from pytest_k8snet.model import Actor
 
-SIGN_OF_LIFE = {"op": "fact", "field": "netns", "wait": 1}
-"""What an agent answers a second later: after its next pulses."""
+SIGN_OF_LIFE = {"wait": 0.6}
+"""Asks for nothing, so that an agent need not import anything before it says so: that
+many seconds later, after a pulse that was on its way and one that began later.
+"""
 
 PULSE_PATIENCE = 5.0
 """Seconds for such an answer, at most."""

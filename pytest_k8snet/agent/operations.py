@@ -77,7 +77,7 @@ def load(request: Any) -> None:
 def attempt(probe: Probe) -> None:
     """Run a probe and put its outcome into the reply."""
     try:
-        time.sleep(probe.number("wait", 0))
+        time.sleep(probe.seconds("wait"))
         outcome, detail = operation(probe.text("op"))(probe), probe.reply["detail"]
         probe.phase("")
     except Stop as stop:

@@ -65,6 +65,10 @@ class Probe:
             return default
         return int(value)
 
+    def seconds(self, key: str) -> float:
+        """Give a field that may be a number of seconds; none without it."""
+        return float(self.request.get(key) or 0)
+
     def phase(self, name: str) -> None:
         """Note how far the probe has come."""
         self.reply["phase"] = name
