@@ -14,7 +14,14 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from pytest_k8snet import access, manifests, policies, publishing, service_manifests
+from pytest_k8snet import (
+    access,
+    manifests,
+    pod_manifests,
+    policies,
+    publishing,
+    service_manifests,
+)
 from pytest_k8snet.cluster import apply
 from pytest_k8snet.cluster.channel import child_channel
 from pytest_k8snet.cluster.discover import dns_replicas, family_of, pod_addresses
@@ -166,7 +173,9 @@ class Stage:
             first = f"{target.addresses[0]} {target.ports['main/tcp']}"
         siblings = role in self._with_sibling
         facts = self._plan.facts
-        return manifests.pod(self._spec, role, rank, facts, first, siblings=siblings)
+        return pod_manifests.pod(
+            self._spec, role, rank, facts, first, siblings=siblings
+        )
 
     def bring_up(self, roles: Iterable[Role]) -> None:
         """Wait for the Pods of these roles, and open their agents as they come.

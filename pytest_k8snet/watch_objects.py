@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pytest_k8snet import manifests
+from pytest_k8snet import manifests, pod_manifests
 from pytest_k8snet.manifests import LABEL, PORTS, STATE
 from pytest_k8snet.model import Family
 from pytest_k8snet.outages import Path, Way
@@ -67,14 +67,14 @@ def daemon_set(spec: LabSpec, facts: ClusterFacts) -> dict[str, Any]:
     name = f"{NAME}@$(NODE)"
     arguments = ["serve", "--name", name, "--state", STATE, "--port", str(PORT)]
     place = {"fieldRef": {"fieldPath": "spec.nodeName"}}
-    made = manifests.base_container(spec, "main", arguments)
+    made = pod_manifests.base_container(spec, "main", arguments)
     container = made | {
         "command": [*WATCHER, *arguments],
         "env": [{"name": "NODE", "valueFrom": place}],
-        "readinessProbe": manifests.readiness(PORT),
+        "readinessProbe": pod_manifests.readiness(PORT),
     }
-    body = manifests.pod_body(spec, [container])
-    body["affinity"] = manifests.on_nodes([node.name for node in facts.nodes])
+    body = pod_manifests.pod_body(spec, [container])
+    body["affinity"] = pod_manifests.on_nodes([node.name for node in facts.nodes])
     del body["restartPolicy"]  # Always is the only one that a DaemonSet has
     return {
         "apiVersion": "apps/v1",

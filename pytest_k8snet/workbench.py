@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from pytest_k8snet import manifests, service_manifests
+from pytest_k8snet import manifests, pod_manifests, service_manifests
 from pytest_k8snet.cluster import apply
 from pytest_k8snet.cluster.channel import Channel, exec_channel
 from pytest_k8snet.model import Inconclusive, Outcome, Protocol, Word
@@ -184,7 +184,7 @@ class Workbench:
                 raise ValueError(f"Pod {name} runs on {made.node}, not on {node}")
             return made
         self._lay_out()
-        item = manifests.probe_pod(self._spec, name, node, dict(labels or {}))
+        item = pod_manifests.probe_pod(self._spec, name, node, dict(labels or {}))
         apply.create_all(self._api, [(self.namespace, item)])
         ready, _, problem = next(
             apply.pods_as_they_settle(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 from typing import TYPE_CHECKING, Any
 
-from pytest_k8snet import manifests, service_manifests
+from pytest_k8snet import manifests, pod_manifests, service_manifests
 from pytest_k8snet.manifests import LabSpec
 from pytest_k8snet.model import (
     Actor,
@@ -195,7 +195,7 @@ def pod_state(role: Role, rank: int, facts: ClusterFacts) -> PodState:
         role=role,
         node=node.name,
         namespace=f"k8snet-r1-{manifests.NAMESPACE_OF[role]}",
-        name=manifests.pod_name(role, rank),
+        name=pod_manifests.pod_name(role, rank),
         addresses=node.addresses if role is Role.HOST else own,
         ports=ports,
     )

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from scenes import DUAL, GIVEN, facts, plan_of, services_of_rules, spec
 
-from pytest_k8snet import manifests, service_manifests
+from pytest_k8snet import manifests, pod_manifests, service_manifests
 from pytest_k8snet.evidence.inspectors import told
 from pytest_k8snet.manifests import EXPIRES, LABEL, MANAGED_BY, NAMESPACE_OF, RUN, US
 from pytest_k8snet.model import LEADS_IN, Family, Feature, Op, Role
@@ -27,7 +27,7 @@ every_role = pytest.mark.parametrize("role", NAMESPACE_OF, ids=str)
 
 
 def pod(role: Role, rank: int = 0) -> Json:
-    return manifests.pod(SPEC, role, rank, CLUSTER)
+    return pod_manifests.pod(SPEC, role, rank, CLUSTER)
 
 
 def containers(made: Json) -> list[Json]:
@@ -138,7 +138,7 @@ def test_every_port_of_a_pod_has_a_name_of_its_own(role: Role) -> None:
 def test_a_server_opens_an_sctp_port_only_where_that_is_claimed() -> None:
     unclaimed = replace(CLUSTER, features=CLUSTER.features - {Feature.SCTP})
     without, with_it = (
-        containers(manifests.pod(SPEC, Role.SERVER, 1, cluster))[0]
+        containers(pod_manifests.pod(SPEC, Role.SERVER, 1, cluster))[0]
         for cluster in (unclaimed, CLUSTER)
     )
 
@@ -157,7 +157,7 @@ def test_a_pod_of_host_network_lets_the_kernel_choose_its_ports() -> None:
 
 
 def test_the_agent_is_told_who_it_is_and_where_it_listens() -> None:
-    paired = manifests.pod(SPEC, Role.CLIENT, 0, CLUSTER, siblings=True)
+    paired = pod_manifests.pod(SPEC, Role.CLIENT, 0, CLUSTER, siblings=True)
     client, sibling = paired["spec"]["containers"]
     (server,) = pod(Role.SERVER, 1)["spec"]["containers"]
 
@@ -199,7 +199,7 @@ def test_one_host_port_is_told_apart_by_protocol_and_host_ip() -> None:
 def test_a_family_that_the_cluster_has_not_gets_no_host_port() -> None:
     one = replace(CLUSTER, families=(Family.IPV4,))
 
-    made = manifests.pod(SPEC, Role.EDGE, 0, one)
+    made = pod_manifests.pod(SPEC, Role.EDGE, 0, one)
 
     assert "2001:db8::10" not in json.dumps(made)
 
@@ -216,13 +216,13 @@ def test_the_remaining_parts_are_unusual_each_in_one_way() -> None:
 
 def test_labels_put_the_right_servers_behind_each_service() -> None:
     def ranks(label: str) -> list[int]:
-        every = enumerate(manifests.pod_labels(Role.SERVER, r) for r in range(6))
+        every = enumerate(pod_manifests.pod_labels(Role.SERVER, r) for r in range(6))
         return [rank for rank, labels in every if labels.get(LABEL + label) == "yes"]
 
     assert ranks("few") == list(range(manifests.FEW))
     assert ranks("shrinking") == [0, 1]
     assert ranks("growing") == ranks("moving") == ranks("mixed") == [0]
-    assert manifests.pod_labels(Role.UNREADY, 0)[f"{LABEL}mixed"] == "yes"
+    assert pod_manifests.pod_labels(Role.UNREADY, 0)[f"{LABEL}mixed"] == "yes"
 
 
 # ---------------------------------------------------------------------------- Services
@@ -358,8 +358,8 @@ def test_the_agent_travels_in_a_config_map() -> None:
 def test_a_probe_pod_of_ones_own_may_have_labels_but_not_take_ours() -> None:
     extra = {"app": "mine", RUN: "stolen"}
 
-    made = manifests.probe_pod(SPEC, "db", "a", extra)
-    anywhere = manifests.probe_pod(SPEC, "db", None, {})
+    made = pod_manifests.probe_pod(SPEC, "db", "a", extra)
+    anywhere = pod_manifests.probe_pod(SPEC, "db", None, {})
 
     assert made["metadata"]["labels"] == manifests.labels(SPEC) | {
         "app": "mine",
@@ -383,7 +383,7 @@ def test_every_role_of_the_plan_has_a_namespace_or_stands_outside() -> None:
 
 
 def test_an_inspector_sees_all_of_a_node_and_may_write_nothing_of_it() -> None:
-    made = manifests.inspector(spec(), "inspect-0", "b")
+    made = pod_manifests.inspector(spec(), "inspect-0", "b")
 
     containers = made["spec"]["containers"] + made["spec"]["initContainers"]
     (volume,) = (v for v in made["spec"]["volumes"] if v["name"] == "node")

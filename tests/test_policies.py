@@ -9,7 +9,7 @@ import pytest
 from paper_plugin import End, Plugin
 from scenes import DUAL, facts, plan_of, scene, spec
 
-from pytest_k8snet import manifests, policies
+from pytest_k8snet import manifests, pod_manifests, policies
 from pytest_k8snet.manifests import LABEL, NAMESPACE_OF
 from pytest_k8snet.model import (
     OUTSIDE,
@@ -188,7 +188,7 @@ class Lab:
         self.pods: dict[tuple[Role, str], Json] = {}
         for rank, node in enumerate(ON.facts.nodes):
             for role in NAMESPACE_OF:
-                made = manifests.pod(SPEC, role, rank, ON.facts)
+                made = pod_manifests.pod(SPEC, role, rank, ON.facts)
                 self.pods[role, node.name] = made
         self.namespaces = {
             key: manifests.namespace(SPEC, key)["metadata"]["labels"]

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from pytest_k8snet import manifests
+from pytest_k8snet import manifests, pod_manifests
 from pytest_k8snet.cluster import apply
 from pytest_k8snet.cluster.channel import Channel, exec_channel
 from pytest_k8snet.cluster.errors import ClusterError
@@ -49,7 +49,7 @@ class Inspectors:
         self._spec = spec
         self._hopeless = hopeless
         self._nodes = {
-            manifests.inspector_name(n): node for n, node in enumerate(nodes)
+            pod_manifests.inspector_name(n): node for n, node in enumerate(nodes)
         }
         self._namespace = spec.namespace(manifests.INSPECT)
         self._channels: dict[str, Future[Channel]] = {node: Future() for node in nodes}
@@ -144,7 +144,7 @@ class Inspectors:
         inside = [make(self._spec) for make in base]
         apply.create_all(self._api, [(self._namespace, item) for item in inside])
         pods = [
-            manifests.inspector(self._spec, name, node)
+            pod_manifests.inspector(self._spec, name, node)
             for name, node in self._nodes.items()
         ]
         apply.create_all(self._api, [(self._namespace, pod) for pod in pods])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pytest_k8snet.manifests import HOST_PORT_OWNERS
 from pytest_k8snet.model import (
     Actor,
     Ask,
@@ -23,6 +22,7 @@ from pytest_k8snet.model import (
     Spread,
     Target,
 )
+from pytest_k8snet.pod_manifests import HOST_PORT_OWNERS
 from pytest_k8snet.rules._world import (
     BOTH,
     EACH,
