@@ -214,6 +214,26 @@ def test_the_checks_do_not_run_without_a_context(
     assert "Traceback" not in said(result)
 
 
+@pytest.mark.parametrize("workers", [(), ("-n1",)], ids=["alone", "with-workers"])
+def test_a_parameter_named_as_a_check_makes_none(
+    pytester: pytest.Pytester, workers: tuple[str, ...]
+) -> None:
+    pytester.makepyfile(
+        """
+        import pytest
+
+        @pytest.mark.parametrize("rule", ["NODE-READY"])
+        def test_mine(rule):
+            pass
+        """
+    )
+
+    result = pytester.runpytest_subprocess(*workers)
+
+    assert result.ret == OK, said(result)
+    result.assert_outcomes(passed=1)
+
+
 def test_a_context_that_is_not_there_is_refused_with_those_that_are(
     pytester: pytest.Pytester, api: FakeApi
 ) -> None:
