@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from pytest_k8snet.model import Word
 from pytest_k8snet.plan import checks
+from pytest_k8snet.result import not_judged
 from pytest_k8snet.rules import RULES
 
 if TYPE_CHECKING:
@@ -121,13 +122,19 @@ def read(text: str) -> tuple[Entry, ...]:
 
 
 def amend(result: Result, entries: Sequence[Entry], today: date) -> Result:
-    """Make a failure a known deviation when all of it is excused."""
+    """Make a failure a known deviation when all of it is excused.
+
+    Where something else could not be judged, it is inconclusive, as without a failure.
+    """
     about = [e for e in entries if e.is_about(result) and today <= e.expires]
     wrong = result.verdict.violations
     if result.word is not Word.FAIL or not about:
         return result
     if not all(any(e.excuses(one) for e in about) for one in wrong):
         return result
+    if result.verdict.unjudged:
+        reason = not_judged(result.verdict)
+        return replace(result, word=Word.INCONCLUSIVE, reason=reason, reproduce="")
     used = [e for e in about if any(map(e.excuses, wrong))]
     reason = "; ".join(f"{e.reason} (until {e.expires})" for e in used)
     return replace(result, word=Word.KNOWN_DEVIATION, reason=reason)

@@ -185,6 +185,9 @@ def conclude(
     """Judge a check: its controls first, then what it is about."""
     if not seen:
         return inconclusive(check, "nothing was probed")
+    for service in check.rule.services:
+        if why := scene.unmade.get(service.name):
+            return inconclusive(check, f"no Service {service.name}: {why}", seen)
     if lacking := [o for o in seen if o.outcome is Outcome.UNSUPPORTED]:
         seen = tuple(o for o in seen if o.outcome is not Outcome.UNSUPPORTED)
         if not judged(check.rule.judge, seen).violations:
@@ -205,11 +208,16 @@ def worded(check: Check, verdict: Verdict, seen: Observations, scene: Scene) -> 
         reproduce = reproduction(verdict.violations[0], scene)
         return Result(check, Word.FAIL, verdict.note, verdict, seen, reproduce)
     if verdict.unjudged:
-        reason = f"not judged: {describe(verdict.unjudged[0])}"
-        if (more := len(verdict.unjudged) - 1) > 0:
-            reason += f" (and {more} more)"
+        reason = not_judged(verdict)
         return Result(check, Word.INCONCLUSIVE, reason, verdict, seen)
     return Result(check, Word.PASS, verdict.note, verdict, seen)
+
+
+def not_judged(verdict: Verdict) -> str:
+    """Say what could not be judged, as the reason of an inconclusive result."""
+    reason = f"not judged: {describe(verdict.unjudged[0])}"
+    more = len(verdict.unjudged) - 1
+    return f"{reason} (and {more} more)" if more else reason
 
 
 def known_deviation(check: Check, verdict: Verdict, scene: Scene) -> str:

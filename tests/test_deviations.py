@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date
 
 import pytest
@@ -69,6 +70,16 @@ def test_every_wrong_cell_has_to_be_named(cells: tuple[str, ...]) -> None:
 )
 def test_what_is_not_excused_still_fails(unfit: Entry) -> None:
     assert amend(FAILED, [unfit], TODAY) is FAILED
+
+
+def test_what_was_not_judged_beside_it_is_inconclusive() -> None:
+    wrong = FAILED.verdict.violations
+    verdict = replace(FAILED.verdict, unjudged=wrong)
+
+    made = amend(replace(FAILED, verdict=verdict), [ENTRY], TODAY)
+
+    assert made.word is Word.INCONCLUSIVE
+    assert made.reason.startswith("not judged: client@")
 
 
 def test_what_did_not_fail_is_left_alone() -> None:
