@@ -193,6 +193,20 @@ class Record:
         """For how long nothing is known, at the longest."""
         return max((end - start for start, end in self.unmeasured), default=0.0)
 
+    @property
+    def longest_unsure(self) -> float:
+        """For how long it may have been out, at the longest.
+
+        What is not known before, after or between two outages may be part of them.
+        """
+        outages = ((one.start, one.end) for one in self.outages)
+        longest, begin, until = 0.0, 0.0, -1.0
+        for start, end in sorted([*outages, *self.unmeasured]):
+            begin = begin if start <= until else start
+            until = max(until, end)
+            longest = max(longest, until - begin)
+        return longest
+
 
 def record(
     path: Path,
@@ -212,7 +226,11 @@ def record(
 
     """
     end = now if trail.until is None else min(now, trail.until)
-    measured = [run for run in trail.runs if not _excused(run, absences)]
+    measured = [
+        run
+        for run in trail.runs
+        if not _excused(run, absences) and not _in_vain(run, trail)
+    ]
     holes = _holes(measured, max(0.0, trail.since), end)
     unmeasured = [one for one in holes if not _is_away(one, trail.away)]
     # It ended, and a moment later we knew.
@@ -240,12 +258,22 @@ def _judged(made: Record, trail: Trail, budget: float) -> tuple[Word, str]:
         return Word.NOT_APPLICABLE, "did not answer before the watch began"
     if made.longest > budget:
         return Word.FAIL, f"out for {made.longest:.1f} s, more than {budget:g} s"
-    if made.longest_unmeasured > max(budget, GAP):
-        seconds = made.longest_unmeasured
-        return Word.INCONCLUSIVE, f"not measured for {seconds:.1f} s"
-    if not made.asked:
-        return Word.INCONCLUSIVE, "not measured"
-    return Word.PASS, ""
+    if (seconds := made.longest_unsure) > max(budget, GAP):
+        out = "" if seconds == made.longest_unmeasured else "out, or "
+        return Word.INCONCLUSIVE, f"{out}not measured for {seconds:.1f} s"
+    if made.asked:
+        return Word.PASS, ""
+    if trail.since > 0 and not made.unmeasured:
+        return Word.NOT_APPLICABLE, "was not there for long enough to be asked"
+    return Word.INCONCLUSIVE, "not measured"
+
+
+def _in_vain(run: Run, trail: Trail) -> bool:
+    """Whether nobody was there any more to answer: who asks learns that later."""
+    if run.outcome in GOOD:
+        return False
+    gone = trail.until is not None and run.first > trail.until
+    return gone or any(start < run.first < end for start, end in trail.away)
 
 
 def _excused(run: Run, absences: Iterable[Span]) -> bool:
@@ -364,8 +392,12 @@ class Watched:
 
     @property
     def word(self) -> Word:
-        """What it shows as a whole: the worst that any path shows."""
-        return overall(self.records)
+        """What it shows as a whole: the worst that any path shows.
+
+        From and to a Node without an agent there is no path, so that none is judged.
+        """
+        word = overall(self.records)
+        return Word.INCONCLUSIVE if word is Word.PASS and self.problems else word
 
     @property
     def outages(self) -> tuple[tuple[Path, Outage], ...]:

@@ -204,6 +204,51 @@ def test_a_path_that_was_never_asked_is_inconclusive() -> None:
     assert judge(Trail(), now=0.5).word is Word.INCONCLUSIVE
 
 
+@pytest.mark.parametrize(
+    "seen", [Trail(since=59.5), Trail(since=31.0, until=31.2)], ids=["late", "short"]
+)
+def test_a_path_that_was_hardly_there_is_not_judged(seen: Trail) -> None:
+    assert judge(seen).word is Word.NOT_APPLICABLE
+
+
+@pytest.mark.parametrize("last", [1.6, 0.9])
+def test_what_is_not_known_within_an_outage_may_be_part_of_it(last: float) -> None:
+    back = 12.9 + last
+    seen = trail(
+        *((OK, 0.1, 9.9), (LOST, 10.1, 11.3), (LOST, 12.9, back), (OK, back + 0.2, 59))
+    )
+
+    made = judge(seen)
+
+    assert made.word is Word.INCONCLUSIVE
+    assert made.reason == f"out, or not measured for {last + 3:.1f} s"
+
+
+def test_it_is_no_part_of_an_outage_long_before() -> None:
+    seen = trail(
+        *((OK, 0.1, 9.9), (LOST, 10.1, 11.3), (OK, 11.5, 20.1), (OK, 21.7, 59.9))
+    )
+
+    assert judge(seen).word is Word.PASS
+
+
+@pytest.mark.parametrize(
+    "more",
+    [{"until": 30.0}, {"away": [(30.0, 36.0)]}],
+    ids=["for good", "for a while"],
+)
+def test_what_is_asked_in_vain_once_it_is_gone_is_no_outage(
+    more: dict[str, object],
+) -> None:
+    seen = trail((OK, 0.1, 30.9), (LOST, 31.1, 35.7), **more)
+    if "away" in more:
+        seen.add(Run(OK, 36.1, 59.9, 120))
+
+    made = judge(seen)
+
+    assert (made.word, made.outages) == (Word.PASS, ())
+
+
 def test_strict_allows_nothing() -> None:
     seen = trail((OK, 0.1, 9.9), (LOST, 10.1, 10.1), (OK, 10.3, 59.9))
 

@@ -133,9 +133,9 @@ class Paper:
     """Stands for a watch whose records are known."""
 
     seconds = 60.0
-    problems: dict[str, str] = {}  # noqa: RUF012 - never changed
 
     def __init__(self, *records: Record) -> None:
+        self.problems: dict[str, str] = {}
         self._records = list(records)
 
     def records(self, budgets: object) -> list[Record]:
@@ -158,6 +158,14 @@ def test_a_test_is_inconclusive_when_that_could_not_be_told() -> None:
         Watching(Paper(HEALTHY, CUT), BUDGETS).judge()  # type: ignore[arg-type]
     with pytest.raises(Inconclusive):
         Watching(Paper(MUTE), BUDGETS).judge()  # type: ignore[arg-type]
+
+
+def test_a_node_without_an_agent_is_no_pass_and_is_named() -> None:
+    paper = Paper(HEALTHY)
+    paper.problems = {"c": "ImagePullBackOff: [nope]"}
+
+    with pytest.raises(Inconclusive, match=r"no agent on c: ImagePullBackOff: \[nope"):
+        Watching(paper, BUDGETS).judge()  # type: ignore[arg-type]
 
 
 def test_a_test_passes_when_all_was_within_its_budget() -> None:

@@ -94,6 +94,10 @@ class Channel:
             self._give_up(added, self._why or "closed")
         return [each.future for each in added]
 
+    def open_once(self) -> None:
+        """Have a stream that is lost stay lost: another channel takes its place."""
+        self._reconnects = 0
+
     def late(self, since: float) -> list[tuple[float, float]]:
         """Give when the agent had not been let run: (when it was again, seconds).
 

@@ -52,6 +52,8 @@ def tables(watched: Watched, *, width: int = 80, colour: bool = False) -> str:
             _section(console, mine, watched.budgets[way], watched.started)
     said = f"{_styled(watched.word)}: {_verdict(watched.records)}"
     console.print(f"\n{said}", soft_wrap=True)
+    for node, why in watched.problems.items():
+        console.print(f"no agent on {node}: {why}", soft_wrap=True, markup=False)
     return text.getvalue()
 
 

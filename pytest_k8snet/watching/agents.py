@@ -40,6 +40,7 @@ class Agent:
         offset: to add to its clock to have ours, and how sure that is, in seconds.
         covered: until when everything that it saw is known, by our clock.
         absences: when it could not answer others, likewise.
+        moved: until when others may ask at an address that it had before.
         problem: why there is no stream to it; "" while there is one.
 
     """
@@ -53,6 +54,7 @@ class Agent:
     offset: tuple[float, float] = UNKNOWN
     covered: float = 0.0
     absences: list[Span] = field(default_factory=list)
+    moved: float = 0.0
     problem: str = ""
     channel: Channel | None = None
 
@@ -64,6 +66,7 @@ class Agent:
 
         """
         if self.channel is None or self.channel.lost:
+            self.hang_up()
             self.channel = self.connect()
         before = time.monotonic()
         (answer,) = self.channel.submit([{"timeout": REPLY, **request}])
@@ -114,6 +117,6 @@ class Agent:
     def _note_life(self, incarnation: str) -> None:
         """Begin anew with an agent that was restarted: what it saw is lost with it."""
         if self.incarnation and self.incarnation != incarnation:
-            self.absences.append((self.covered, time.monotonic()))
+            self.absences.append((self.covered, max(time.monotonic(), self.moved)))
             self.number, self.offset = 0, UNKNOWN
         self.incarnation = incarnation

@@ -200,7 +200,8 @@ class Watch:
                 break
             time.sleep(LOOK)
         for node in sorted(wanted - ready):
-            self.problems[node] = apply.why_not_ready(pods.get(node))
+            pod = pods.get(node)
+            self.problems[node] = hopeless.get(node) or apply.why_not_ready(pod)
         for node in sorted(wanted & ready):
             self._pods[node] = addresses_of(pods[node])
         if not self._pods:
@@ -223,10 +224,13 @@ class Watch:
             watch_objects.CONTROL,
             timeout=OPENING,
         )
+        # Its Pod may come back with other addresses.
+        found.open_once()
         addresses = addresses_of(pod)
         if addresses and addresses != self._pods[node]:
             self._pods[node] = addresses
             self._lay_paths()
+            self.agents[node].moved = time.monotonic() + PERIOD + REPLY
         return found
 
     def _lay_paths(self) -> None:
@@ -247,7 +251,7 @@ class Watch:
 
     def _follow_dns(self) -> None:
         """Ask the name servers that there are: an upgrade replaces them."""
-        while not self._stopped.wait(PERIOD):
+        while not self._stopped.wait(PERIOD) and self._seen.ended is None:
             with suppress(ClusterError):
                 found = dns_replicas(self._api, self._facts.families)
                 if found != self._replicas:
