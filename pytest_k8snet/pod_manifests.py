@@ -241,9 +241,10 @@ def _host_ports(
     spec: LabSpec, node: Node, container: str, facts: ClusterFacts
 ) -> list[dict[str, Any]]:
     made = []
-    for address in node.addresses:
-        family = Family.IPV6 if ":" in address else Family.IPV4
-        if family not in facts.families:
+    for family in facts.families:
+        is_ipv6 = family is Family.IPV6
+        address = next((a for a in node.addresses if (":" in a) is is_ipv6), "")
+        if not address:
             continue
         for protocol in (Protocol.TCP, Protocol.UDP):
             if HOST_PORT_OWNERS[protocol, family] != container:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 DAEMONS = "/apis/apps/v1/daemonsets"
 INGRESS = "/apis/networking.k8s.io/v1/ingressclasses"
+CIDRS = "/apis/networking.k8s.io/v1/servicecidrs"
 GATEWAY = "/apis/gateway.networking.k8s.io/v1/gatewayclasses"
 
 
@@ -124,6 +125,49 @@ def test_a_class_is_chosen_and_the_ports_that_its_controller_counts_by() -> None
     assert (found.ingress_class, found.gateway_class) == ("b", "traefik")
     assert found.gateway_ports == (8000, 8443)
     assert (other.ingress_class, other.gateway_ports) == ("", (80, 443))
+
+
+DUAL = ["10.96.0.0/16", "fd00:96::/112"]
+PODS = {"ipv4": "10.244.1.0/24", "ipv6": "fd00:244::/64"}
+
+
+@pytest.mark.parametrize(
+    ("pods", "ranges", "claimed", "families"),
+    [
+        ("ipv4", [], False, "ipv4"),
+        ("ipv4 ipv6", [], False, "ipv4 ipv6"),
+        ("ipv4 ipv6", DUAL, False, "ipv4 ipv6"),
+        ("ipv4 ipv6", DUAL[:1], False, "ipv4"),
+        ("ipv4", DUAL, False, "ipv4"),
+        ("", DUAL, False, "ipv4"),
+        ("", DUAL, True, "ipv4 ipv6"),
+        ("ipv4", DUAL[:1], True, "ipv4 ipv6"),
+    ],
+)
+def test_families_are_those_of_pods_and_services_or_claimed(
+    pods: str, ranges: list[str], claimed: bool, families: str
+) -> None:
+    one = node("node-a")
+    one["spec"]["podCIDRs"] = [PODS[family] for family in pods.split()]
+    lists: dict[str, Any] = {"/api/v1/nodes": [one]}
+    if ranges:
+        lists[CIDRS] = [named("kubernetes", spec={"cidrs": ranges})]
+    claims = frozenset({Feature.DUAL_STACK}) if claimed else frozenset()
+
+    found = discover(cast("Api", Server(**lists)), "c", claimed=claims)
+
+    assert " ".join(found.families) == families
+
+
+def test_a_node_that_runs_no_linux_is_left_out_and_named() -> None:
+    other = node("node-w")
+    other["status"]["nodeInfo"] = {"operatingSystem": "windows"}
+    lists = {"/api/v1/nodes": [node("node-a"), other]}
+
+    found = discover(cast("Api", Server(**lists)), "c")
+
+    assert [one.name for one in found.nodes] == ["node-a"]
+    assert found.left_out[0].problem == "runs windows, where probe Pods do not"
 
 
 def test_what_costs_money_is_used_only_when_it_is_claimed() -> None:

@@ -196,6 +196,19 @@ def test_one_host_port_is_told_apart_by_protocol_and_host_ip() -> None:
     }
 
 
+def test_a_node_with_several_addresses_of_a_family_has_a_host_port_at_the_first() -> (
+    None
+):
+    nodes = tuple(
+        replace(n, addresses=(*n.addresses, "198.51.100.7")) for n in CLUSTER.nodes
+    )
+
+    made = pod_manifests.pod(SPEC, Role.EDGE, 0, replace(CLUSTER, nodes=nodes))
+
+    assert "192.0.2.10" in json.dumps(made)
+    assert "198.51.100.7" not in json.dumps(made)
+
+
 def test_a_family_that_the_cluster_has_not_gets_no_host_port() -> None:
     one = replace(CLUSTER, families=(Family.IPV4,))
 

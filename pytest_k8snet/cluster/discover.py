@@ -89,11 +89,13 @@ def discover(
         raise NoNodes(_no_nodes(context, selector, left_out))
     dns_name, dns_addresses = _dns_service(api)
     api_service = api.get("/api/v1/namespaces/default/services/kubernetes")
-    families = _families(usable, dns_addresses)
+    service_cidrs = _service_cidrs(api)
+    families = _families(
+        usable, dns_addresses, service_cidrs, both=Feature.DUAL_STACK in claimed
+    )
     daemons = _optional(api, "/apis/apps/v1/daemonsets")
     plugin, plugin_version, enforces = _network_plugin(daemons)
     version, proxy = api.version(), _service_proxy(api, daemons)
-    service_cidrs = _service_cidrs(api)
     ingress_class = _ingress_class(api, costly=Feature.INGRESS in claimed)
     gateway_class, controller = _gateway_class(api, costly=Feature.GATEWAY in claimed)
     corefile = _corefile(api)
@@ -165,7 +167,11 @@ def _node(item: dict[str, Any], tolerations: Sequence[dict[str, Any]]) -> Node:
     )
     ready = conditions.get("Ready") == "True"
     refused = [t for t in taints if not any(_tolerates(x, t) for x in tolerations)]
+    info = status.get("nodeInfo", {})
+    system = info.get("operatingSystem") or "linux"
     problem = "" if ready else f"NotReady ({_why_not_ready(status)})"
+    if not problem and system != "linux":
+        problem = f"runs {system}, where probe Pods do not"
     if not problem and refused:
         key, _, effect = refused[0]
         problem = f"taint {key}:{effect} is not tolerated (--k8snet-tolerations)"
@@ -182,7 +188,7 @@ def _node(item: dict[str, Any], tolerations: Sequence[dict[str, Any]]) -> Node:
         schedulable=not spec.get("unschedulable", False),
         taints=taints,
         problem=problem,
-        kubelet_version=status.get("nodeInfo", {}).get("kubeletVersion", ""),
+        kubelet_version=info.get("kubeletVersion", ""),
         zone=labels.get(ZONE_LABEL, ""),
         roles=tuple(
             sorted(name[len(ROLE_LABEL) :] for name in labels if ROLE_LABEL in name)
@@ -253,13 +259,26 @@ def family_of(address: str) -> Family:
     return Family.IPV6 if version == 6 else Family.IPV4  # noqa: PLR2004 - IP's own
 
 
-def _families(nodes: Sequence[Node], dns: Sequence[str]) -> tuple[Family, ...]:
-    """Take what Pods and Services both have, the Services' primary first."""
-    of_services = list(dict.fromkeys(family_of(a) for a in dns))
+def _families(
+    nodes: Sequence[Node], dns: Sequence[str], ranges: Sequence[str], *, both: bool
+) -> tuple[Family, ...]:
+    """Take what Pods and Services both have, the Services' primary first.
+
+    Args:
+        nodes: with the ranges of their Pods, where the API has those.
+        dns: the addresses of the cluster DNS: often of one family where there are two.
+        ranges: those of the Services; () where the API does not say.
+        both: whether the user claims both.
+
+    """
+    found = list(dict.fromkeys(family_of(a) for a in dns))
     of_pods = {family_of(c) for n in nodes for c in n.pod_cidrs}
-    found = [f for f in of_services if f in of_pods or not of_pods]
-    # The DNS Service is often single-stack where the cluster is dual.
-    found += sorted(of_pods - set(found))
+    if of_pods:
+        of_services = {family_of(c) for c in ranges} or of_pods
+        found = [f for f in found if f in of_pods]
+        found += sorted(of_pods & of_services - set(found))
+    if both:
+        found += sorted(set(Family) - set(found))
     return tuple(found) or (Family.IPV4,)
 
 

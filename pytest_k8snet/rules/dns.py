@@ -5,7 +5,9 @@ from __future__ import annotations
 from pytest_k8snet.model import (
     Ask,
     Change,
+    Deviation,
     Kind,
+    Observation,
     Op,
     Probe,
     Profile,
@@ -78,6 +80,19 @@ def primary_dns_address(scene: Scene, probe: Probe) -> tuple[str, ...]:
     return dns_addresses(scene, probe)[:1]
 
 
+def _is_of_the_node(seen: Observation) -> bool:
+    nameservers = dict(seen.probe.ask.settings).get("field") == "nameservers"
+    return nameservers and any(v.startswith("169.254.") for v in seen.values[:1])
+
+
+NODE_LOCAL = Deviation(
+    "",
+    "each Node answers at a link-local address, as NodeLocal DNSCache does: "
+    "https://kubernetes.io/docs/tasks/administer-cluster/nodelocaldns/",
+    _is_of_the_node,
+)
+
+
 DNS_SERVICE = Rule(
     id="DNS-SERVICE",
     requirement=(
@@ -131,6 +146,7 @@ DNS_RESOLV_CONF = Rule(
     profile=Profile.QUICK,
     probes=resolv_conf(Role.CLIENT),
     judge=all_answered,
+    deviations=(NODE_LOCAL,),
     usually="clusterDNS or clusterDomain in one kubelet's configuration",
 )
 
@@ -160,7 +176,7 @@ DNS_HEADLESS = Rule(
     roles=(Role.SERVER,),
     protocols=BOTH,
     families=FAMILIES,
-    provided=(not_everything_resolves(),),
+    provided=(serves(Role.SERVER), not_everything_resolves()),
     probes=(dns("headless.{ns}.svc.{domain}", pod_addresses(Role.SERVER)),),
     judge=all_answered,
     usually="the cluster DNS serves stale endpoints",
@@ -245,7 +261,7 @@ DNS_SRV_HEADLESS = Rule(
     services=(HEADLESS,),
     roles=(Role.SERVER,),
     protocols=BOTH,
-    provided=(not_everything_resolves(),),
+    provided=(serves(Role.SERVER), not_everything_resolves()),
     probes=(
         dns(
             "_p8080-tcp._tcp.headless.{ns}.svc.{domain}",
@@ -414,6 +430,7 @@ DNS_HOST_NETWORK = Rule(
         lookup("two-protocols.{ns}.svc", Role.HOST),
     ),
     judge=all_answered,
+    deviations=(NODE_LOCAL,),
     usually="a Node that cannot reach ClusterIPs itself",
 )
 

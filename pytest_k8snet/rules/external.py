@@ -180,7 +180,10 @@ NODEPORT_SOURCE_LOCAL = Rule(
         ),
     ),
     judge=connected_and_source_preserved,
-    usually="a masquerade rule that ignores externalTrafficPolicy",
+    usually=(
+        "a masquerade rule that ignores externalTrafficPolicy, or an address "
+        "translation between the outside and the Nodes"
+    ),
 )
 
 NODEPORT_LOCAL_ONLY = Rule(

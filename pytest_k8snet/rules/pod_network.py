@@ -194,6 +194,12 @@ POD_TO_HOST_NETWORK = Rule(
             "cilium/cilium#12624",
             is_connected,
         ),
+        Deviation(
+            "Calico",
+            "with natOutgoing, Calico masquerades what leaves its pools: "
+            "projectcalico/calico#7446",
+            is_connected,
+        ),
     ),
     usually="the Node masquerades what leaves the pod range, as kindnet does",
 )
