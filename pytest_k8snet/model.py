@@ -831,6 +831,7 @@ class Scene:
         namespaces: "client", "server", ... to their names in this run.
         pods: what runs, by role and Node.
         services: by name, those per Node with their rank appended.
+        unmade: why there are no such Services, by the names that rules have for them.
         entries: by kind and name, load balancers by that of their Service.
         authority: the certificate, in PEM, of who signed those of the sites.
         fingerprints: the SHA-256 of each site's certificate, in hex.
@@ -847,6 +848,7 @@ class Scene:
     namespaces: Mapping[str, str] = field(default_factory=dict)
     pods: Mapping[tuple[Role, str], PodState] = field(default_factory=dict)
     services: Mapping[str, ServiceState] = field(default_factory=dict)
+    unmade: Mapping[str, str] = field(default_factory=dict)
     entries: Mapping[tuple[Kind, str], EntryState] = field(default_factory=dict)
     authority: str = ""
     fingerprints: Mapping[str, str] = field(default_factory=dict)

@@ -25,7 +25,7 @@ from pytest_k8snet import (
 from pytest_k8snet.cluster import apply
 from pytest_k8snet.cluster.channel import child_channel
 from pytest_k8snet.cluster.discover import dns_replicas, family_of, pod_addresses
-from pytest_k8snet.cluster.errors import ClusterError, Conflict
+from pytest_k8snet.cluster.errors import ApiError, ClusterError, Conflict
 from pytest_k8snet.cluster.openings import Openings
 from pytest_k8snet.entries import service_state
 from pytest_k8snet.model import (
@@ -130,6 +130,8 @@ class Stage:
     def lay_out(self, roles: Iterable[Role]) -> str:
         """Create namespaces, the Pods of these roles and all Services.
 
+        A Service that cannot be made is no reason not to make the others.
+
         Returns what was made, in words.
         """
         keys = access.namespace_keys(self._plan)
@@ -147,17 +149,30 @@ class Stage:
             self._late[role] = Future()
             self._late[role].set_result(None)
         pods = [item for role in sorted(roles) for item in self._pod_items(role)]
+        wanted = [
+            (service, item)
+            for service in self._plan.services
+            if not service.balanced
+            for item in service_manifests.services(
+                self._spec, service, self._plan.facts
+            )
+        ]
         services = [
-            (self._spec.namespace(manifests.NAMESPACE_OF[wanted.role]), item)
-            for wanted in self._plan.services
-            if not wanted.balanced
-            for item in service_manifests.services(self._spec, wanted, self._plan.facts)
+            (self._spec.namespace(manifests.NAMESPACE_OF[service.role]), item)
+            for service, item in wanted
         ]
         # Pods first: they take longest.
-        made = apply.create_all(self._api, pods + services)
-        states = [service_state(m) for m in made[len(pods) :]]
-        self._replace(services={s.name: s for s in states})
-        return f"{len(keys)} namespaces, {len(pods)} Pods, {len(services)} Services"
+        made = apply.create_each(self._api, pods + services)
+        for one in made[: len(pods)]:
+            apply.whole(one)
+        states, unmade = [], {}
+        for (service, _), one in zip(wanted, made[len(pods) :], strict=True):
+            if isinstance(one, ApiError):
+                unmade[service.name] = str(one)
+            else:
+                states.append(service_state(one))
+        self._replace(services={s.name: s for s in states}, unmade=unmade)
+        return f"{len(keys)} namespaces, {len(pods)} Pods, {len(states)} Services"
 
     def _pod_items(self, role: Role) -> list[tuple[str, dict[str, Any]]]:
         namespace = self._spec.namespace(manifests.NAMESPACE_OF[role])

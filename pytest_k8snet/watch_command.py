@@ -73,9 +73,7 @@ def opened(options: argparse.Namespace) -> Iterator[tuple[Watch, ClusterFacts]]:
     try:
         facts = discover(api, options.context, selector=options.nodes)
         print("\n".join(header(facts)), file=sys.stderr, flush=True)
-        if left := apply.expired(api, time.time()):
-            say(f"removing what an earlier run left: {', '.join(left)}")
-            apply.remove(api, left)
+        apply.sweep(api, time.time(), say)
         image = options.image or (local and local.image)
         spec = manifests.LabSpec(
             run=uuid.uuid4().hex[:6],

@@ -7,13 +7,14 @@ goes with the run.
 from __future__ import annotations
 
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pytest_k8snet import manifests, pod_manifests, service_manifests
 from pytest_k8snet.cluster import apply
 from pytest_k8snet.cluster.channel import Channel, exec_channel
+from pytest_k8snet.cluster.errors import ApiError
 from pytest_k8snet.model import Inconclusive, Outcome, Protocol, Word
 from pytest_k8snet.outages import PROFILES, Watched, Way
 from pytest_k8snet.watching import Watch
@@ -328,14 +329,16 @@ class Workbench:
             watch.end()
             watching.judge()
         finally:
-            watch.close()
+            with suppress(ApiError):  # likewise
+                watch.close()
 
     def close(self) -> None:
         """Remove everything."""
         for channel in self._channels.values():
             channel.close()
         if self._laid_out:
-            apply.remove(self._api, [self.namespace])
+            with suppress(ApiError):  # the end of the run says so
+                apply.remove(self._api, [self.namespace])
 
     def _ask(self, source: str, request: Mapping[str, Any]) -> Mapping[str, Any]:
         reply = self._channels[source].submit([request])[0].result()

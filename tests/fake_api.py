@@ -66,6 +66,7 @@ class FakeApi:
     Attributes:
         nodes: the Nodes of the cluster.
         forbidden: collections that may not be read.
+        refused: (method, part of a path) of what may not be done.
         objects: what there is, by path.
         asked: (method, path) of every request, in order.
         waits: set once somebody waits for Pods.
@@ -76,6 +77,7 @@ class FakeApi:
 
     nodes: list[Json] = field(default_factory=lambda: [node("a"), node("b")])
     forbidden: set[str] = field(default_factory=set)
+    refused: set[tuple[str, str]] = field(default_factory=set)
     objects: dict[str, Json] = field(default_factory=initial)
     asked: list[tuple[str, str]] = field(default_factory=list)
     waits: threading.Event = field(default_factory=threading.Event)
@@ -113,6 +115,9 @@ class FakeApi:
             if path in self.forbidden:
                 said = f'User "you" cannot list resource at {path}'
                 return failure(403, "Forbidden", said)
+            target = f"{path}/{body.get('metadata', {}).get('name', '')}"
+            if any(method == how and part in target for how, part in self.refused):
+                return failure(403, "Forbidden", "admission denied the request")
             if method == "POST":
                 return self.create(path, body)
             if method == "DELETE":

@@ -651,6 +651,57 @@ def test_cleaning_up_removes_what_is_ours_and_nothing_else(
     )
 
 
+def test_cleaning_up_without_permission_says_so(
+    pytester: pytest.Pytester, api: FakeApi
+) -> None:
+    left_behind(api, "k8snet-old-client", expires="9999999999")
+    left_behind(api, "k8snet-old-server", expires="9999999999")
+    api.refused.add(("DELETE", "/namespaces/k8snet-old-client"))
+
+    result = run(pytester, "--k8snet-cleanup")
+
+    assert_refused(result, "not allowed to delete namespaces")
+    assert api.namespaces() == ["default", "k8snet-old-client"]
+
+
+def test_what_may_not_be_swept_or_removed_is_told(
+    pytester: pytest.Pytester, api: FakeApi
+) -> None:
+    left_behind(api, "k8snet-old-client", expires="1")
+    api.refused.add(("DELETE", "/namespaces/"))
+
+    result = run(pytester, SOON, ONE_RULE)
+
+    result.stdout.fnmatch_lines(
+        [
+            "k8snet: it stays: not allowed to delete namespaces*",
+            "k8snet: could not remove the namespaces of run *: not allowed to delete*",
+        ]
+    )
+
+
+def test_a_report_that_cannot_be_written_is_refused_at_once(
+    pytester: pytest.Pytester, api: FakeApi
+) -> None:
+    (pytester.path / "out").write_text("a file\n")
+
+    result = run(pytester, *NODE_READY, "--k8snet-report=out")
+
+    assert_refused(result, "--k8snet-report: cannot make the folder out: File exists")
+    assert api.asked == []
+
+
+@pytest.mark.usefixtures("left_out")
+def test_a_summary_that_cannot_be_written_costs_nothing_else(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(pytester.path))
+
+    result = run(pytester, *NODE_READY)
+
+    result.stdout.fnmatch_lines(["*Kubernetes network*", "no report: *Is a directory*"])
+
+
 def test_cleaning_up_where_nothing_is_left_says_so(
     pytester: pytest.Pytester, api: FakeApi
 ) -> None:

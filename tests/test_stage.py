@@ -12,14 +12,19 @@ from test_apply import NO_NETWORK, pod
 from pytest_k8snet.cluster import apply
 from pytest_k8snet.cluster.api import Api
 from pytest_k8snet.manifests import RUN
-from pytest_k8snet.model import Role
+from pytest_k8snet.model import Role, Word
 from pytest_k8snet.plan import checks
+from pytest_k8snet.result import conclude
 from pytest_k8snet.rules import RULES
 from pytest_k8snet.stage import Stage, Waits
+from pytest_k8snet.wire import not_probed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from pytest_k8snet.model import Scene
+    from pytest_k8snet.result import Result
 
 REFUSED = "no IP addresses available"
 
@@ -70,6 +75,33 @@ def test_a_pod_that_comes_late_is_judged_by_that(
     assert stage.scene.without_address == ()
     assert not stage.unready
     assert stage.scene.ready_pods >= {"server-0", "server-2"}
+
+
+def test_a_service_that_is_refused_is_missing_where_it_is_needed_alone(
+    fake: FakeApi, tmp_path: Path
+) -> None:
+    fake.refused.add(("POST", "/services/two-protocols"))
+    api = Api.connect("fake", str(fake.kubeconfig(tmp_path)))
+    stage = Stage(api, plan_of(facts(3)), spec(), Waits())
+
+    stage.lay_out({Role.CLIENT})
+    api.close()
+
+    assert "admission denied" in stage.scene.unmade["two-protocols"]
+    assert stage.scene.service("headless")
+    needs, other = (
+        concluded(rule, stage.scene) for rule in ("DNS-SERVICE", "DNS-API-SERVER")
+    )
+    assert needs.word is Word.INCONCLUSIVE
+    assert "no Service two-protocols: " in needs.reason
+    assert "two-protocols" not in other.reason
+
+
+def concluded(rule: str, scene: Scene) -> Result:
+    """Judge a rule's first check by probes that were not sent."""
+    planned = next(c for c in plan_of(facts(3)).checks if c.check.rule.id == rule)
+    seen = tuple(not_probed(probe, scene, "gone") for probe in planned.probes)
+    return conclude(planned.check, [], seen, scene)
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import math
 import re
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -109,9 +110,27 @@ def create_all(
     """Create (namespace, object) pairs side by side, and give what was made.
 
     An object that exists is taken as it is: a retried request is no error.
-    """
 
-    def make(pair: tuple[str, dict[str, Any]]) -> dict[str, Any]:
+    Raises:
+        ClusterError: when one is refused; the others are made all the same.
+
+    """
+    return [whole(one) for one in create_each(api, items)]
+
+
+def whole(made: dict[str, Any] | ApiError) -> dict[str, Any]:
+    """Give what was made, or raise why it was not."""
+    if isinstance(made, ApiError):
+        raise made
+    return made
+
+
+def create_each(
+    api: Api, items: Iterable[tuple[str, dict[str, Any]]]
+) -> list[dict[str, Any] | ApiError]:
+    """Do the same, and give why in the place of what is refused."""
+
+    def make(pair: tuple[str, dict[str, Any]]) -> dict[str, Any] | ApiError:
         namespace, item = pair
         path = collection(item, namespace)
         try:
@@ -120,6 +139,8 @@ def create_all(
             if item["kind"] == "Secret":
                 return item  # which nobody needs to read
             return api.get(f"{path}/{item['metadata']['name']}")
+        except ApiError as error:
+            return error
 
     with ThreadPoolExecutor(WORKERS) as pool:
         return list(pool.map(make, items))
@@ -263,7 +284,7 @@ def hopeless(pod: dict[str, Any]) -> str:
     for one in _container_statuses(status):
         waiting = one.get("state", {}).get("waiting", {})
         if waiting.get("reason") in HOPELESS:
-            image = f" (image {one['image']}, --k8snet-image)"
+            image = f" (image {one['image']}: --k8snet-image, of watch --image)"
             return f"{waiting['reason']}: {waiting.get('message', '')}{image}"
     return ""
 
@@ -324,26 +345,46 @@ def remove(api: Api, names: Iterable[str], *, wait: float = 0.0) -> list[str]:
     Returns:
         those still terminating.
 
+    Raises:
+        ClusterError: when one may not be deleted; the others are all the same.
+
     """
     left = list(names)
 
-    def start(name: str) -> None:
+    def start(name: str) -> ApiError | None:
+        path = f"{CORE}/namespaces/{name}"
+        refused = None
+        try:
+            api.delete(path, gracePeriodSeconds=0)
+        except (NotFound, Conflict):
+            pass  # it is gone, or going
+        except ApiError as error:
+            refused = error
         # Deleting the Pods at once spares the namespace controller its slow rounds.
-        pods = f"{CORE}/namespaces/{name}/pods"
-        for path in (f"{CORE}/namespaces/{name}", pods):
-            try:
-                api.delete(path, gracePeriodSeconds=0)
-            except (NotFound, ApiError):
-                continue
+        with suppress(ApiError):
+            api.delete(f"{path}/pods", gracePeriodSeconds=0)
+        return refused
 
     with ThreadPoolExecutor(WORKERS) as pool:
-        list(pool.map(start, left))
+        refusals = [one for one in pool.map(start, left) if one]
+    if refusals:
+        raise refusals[0]
     deadline = time.monotonic() + wait
     while left and time.monotonic() < deadline:
         time.sleep(0.25)
         there = {n["metadata"]["name"] for n in namespaces_of(api)}
         left = [name for name in left if name in there]
     return left
+
+
+def sweep(api: Api, now: float, say: Callable[[str], None]) -> None:
+    """Remove what runs left that ended without cleaning up, or say why not."""
+    if left := expired(api, now):
+        say(f"removing what an earlier run left: {', '.join(left)}")
+        try:
+            remove(api, left)
+        except ApiError as error:
+            say(f"it stays: {error}")
 
 
 def expired(api: Api, now: float) -> list[str]:

@@ -6,12 +6,13 @@ import threading
 import time
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pytest_k8snet import manifests, pod_manifests
 from pytest_k8snet.cluster import apply
 from pytest_k8snet.cluster.channel import Channel, exec_channel
-from pytest_k8snet.cluster.errors import ClusterError
+from pytest_k8snet.cluster.errors import ApiError, ClusterError
 from pytest_k8snet.diagnose import Answer
 
 if TYPE_CHECKING:
@@ -88,7 +89,8 @@ class Inspectors:
             if one.done() and not one.exception():
                 one.result().close()
         if self._nodes:
-            apply.remove(self._api, [self._namespace])
+            with suppress(ApiError):  # the end of the run says so
+                apply.remove(self._api, [self._namespace])
 
     def _work(self) -> None:
         try:

@@ -62,7 +62,10 @@ def finish(run: Run) -> None:
     wanted = run.settings["report"] or run.gate.baseline or step_summary()
     if run.lab is not None and wanted:
         run.recording = record(run)
-        write_files(run, run.recording)
+        try:
+            write_files(run, run.recording)
+        except OSError as error:
+            run.unwritten = f"no report: {error}"
 
 
 def describe_in_junit(run: Run, config: pytest.Config) -> None:
@@ -152,6 +155,12 @@ def write_files(run: Run, recording: Recording) -> None:
             file.write(markdown(recording))
 
 
+def where_the_report_is(run: Run) -> str:
+    """Name what to look at; "" when no report was asked for."""
+    folder = run.settings["report"]
+    return f"report: {Path(folder) / 'report.html'}" if folder else ""
+
+
 def figures(run: Run) -> dict[str, Any]:
     """Give what was measured: times in seconds, counts, memory in MiB."""
     lab, api = run.lab, run.api
@@ -205,8 +214,8 @@ def summarize(run: Run, reporter: pytest.TerminalReporter) -> None:
         reporter.write_line(f"kept: namespaces {', '.join(kept)}")
     if run.terminating:
         reporter.write_line(f"being removed: {', '.join(run.terminating)}")
-    if run.settings["report"]:
-        reporter.write_line(f"report: {Path(run.settings['report']) / 'report.html'}")
+    if said := run.unwritten or where_the_report_is(run):
+        reporter.write_line(said)
     if run.recording and os.environ.get("GITHUB_ACTIONS") == "true":
         from pytest_k8snet.report.markdown import workflow_commands  # noqa: PLC0415
 

@@ -69,6 +69,7 @@ class Run:
     ended: float | None = None
     evidence: dict[Question, Answer] = field(default_factory=dict)
     terminating: list[str] = field(default_factory=list)
+    unwritten: str = ""
     _local: Cluster | None = None
     _made: bool = False
     _lines: Queue[str] = field(default_factory=Queue)
@@ -87,6 +88,8 @@ class Run:
         from pytest_k8snet.cluster.discover import discover  # noqa: PLC0415
         from pytest_k8snet.cluster.errors import ClusterError  # noqa: PLC0415
 
+        if self.settings["report"] and not self.settings["plan"]:
+            self._make_report_folder()
         try:
             if self.settings["cluster"]:
                 self._make_cluster()
@@ -139,6 +142,15 @@ class Run:
                 provider=None if which == "auto" else which,
             )
 
+    def _make_report_folder(self) -> None:
+        folder = Path(self.settings["report"])
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            where = self.settings.origin["report"]
+            message = f"{where}: cannot make the folder {folder}: {error.strerror}"
+            raise pytest.UsageError(message) from None
+
     def _claimed(self) -> frozenset[Feature]:
         """Give what the user claims, and what the file of a local cluster does."""
         said: frozenset[Feature] = self.settings["features"]
@@ -147,10 +159,7 @@ class Run:
     def _sweep(self) -> None:
         from pytest_k8snet.cluster import apply  # noqa: PLC0415
 
-        api = self._api()
-        if left := apply.expired(api, time.time()):
-            self.say(f"k8snet: removing what an earlier run left: {', '.join(left)}")
-            apply.remove(api, left)
+        apply.sweep(self._api(), time.time(), lambda line: self.say(f"k8snet: {line}"))
 
     def _api(self) -> Api:
         if self.api is None:
