@@ -6,11 +6,11 @@ imports only from layers below its own*; modules of one package may import each 
 ``model``, ``defaults`` <- ``verdict``, ``manifests``, ``pki`` <- ``pod_manifests``,
 ``service_manifests`` <- ``rules``, ``policies``, ``entries`` <- ``plan``, ``wire`` <-
 ``result``, ``access``, ``status``, ``schedule``, ``outages``, ``convergence`` <-
-``diagnose``, ``deviations``, ``watch_objects`` <- ``report``, ``watch_options`` <-
-``cluster``, ``localcluster``, ``reading`` <- ``faults``, ``publishing``,
-``api_probes``, ``pulses`` <- ``probing``, ``stage``, ``evidence`` <- ``watching``,
-``turns`` <- ``lab``, ``workbench``, ``watch_command`` <- ``plugin``, ``cli`` <-
-``checks``
+``diagnose``, ``deviations``, ``watch_objects``, ``watched`` <- ``report``,
+``watch_options`` <- ``cluster``, ``localcluster``, ``reading`` <- ``faults``,
+``publishing``, ``api_probes``, ``pulses`` <- ``probing``, ``stage``, ``evidence`` <-
+``watching``, ``turns`` <- ``lab``, ``workbench``, ``watch_command`` <- ``plugin``,
+``cli`` <- ``checks``
 
 ``agent`` stands aside: a program of standard library, which runs in the Pods.
 """

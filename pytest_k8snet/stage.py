@@ -164,15 +164,15 @@ class Stage:
         # Pods first: they take longest.
         made = apply.create_each(self._api, pods + services)
         for one in made[: len(pods)]:
-            apply.whole(one)
-        states, unmade = [], {}
-        for (service, _), one in zip(wanted, made[len(pods) :], strict=True):
+            apply.or_raise(one)
+        there, unmade = {}, {}
+        for (service, item), one in zip(wanted, made[len(pods) :], strict=True):
             if isinstance(one, ApiError):
                 unmade[service.name] = str(one)
             else:
-                states.append(service_state(one))
-        self._replace(services={s.name: s for s in states}, unmade=unmade)
-        return f"{len(keys)} namespaces, {len(pods)} Pods, {len(states)} Services"
+                there[item["metadata"]["name"]] = service_state(one)
+        self._replace(services=there, unmade=unmade)
+        return f"{len(keys)} namespaces, {len(pods)} Pods, {len(there)} Services"
 
     def _pod_items(self, role: Role) -> list[tuple[str, dict[str, Any]]]:
         namespace = self._spec.namespace(manifests.NAMESPACE_OF[role])

@@ -19,11 +19,12 @@ from pytest_k8snet.cluster.discover import discover
 from pytest_k8snet.cluster.errors import ClusterError
 from pytest_k8snet.defaults import DEFAULT_IMAGE
 from pytest_k8snet.model import Word
-from pytest_k8snet.outages import PROFILES, Watched, measured_nothing
+from pytest_k8snet.outages import PROFILES
 from pytest_k8snet.report.terminal import header
 from pytest_k8snet.report.watch_schema import watch_document
 from pytest_k8snet.report.watch_text import progress_line, tables
 from pytest_k8snet.stage import Waits
+from pytest_k8snet.watched import Watched, measured_nothing
 from pytest_k8snet.watching import LIFETIME, Watch
 
 if TYPE_CHECKING:

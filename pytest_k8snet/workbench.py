@@ -16,7 +16,8 @@ from pytest_k8snet.cluster import apply
 from pytest_k8snet.cluster.channel import Channel, exec_channel
 from pytest_k8snet.cluster.errors import ApiError
 from pytest_k8snet.model import Inconclusive, Outcome, Protocol, Word
-from pytest_k8snet.outages import PROFILES, Watched, Way
+from pytest_k8snet.outages import PROFILES, Way
+from pytest_k8snet.watched import Watched
 from pytest_k8snet.watching import Watch
 
 if TYPE_CHECKING:
@@ -329,7 +330,7 @@ class Workbench:
             watch.end()
             watching.judge()
         finally:
-            with suppress(ApiError):  # likewise
+            with suppress(ApiError):  # the end of the run says so
                 watch.close()
 
     def close(self) -> None:

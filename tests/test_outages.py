@@ -13,10 +13,9 @@ from pytest_k8snet.outages import (
     Run,
     Trail,
     Way,
-    measured_nothing,
-    overall,
     record,
 )
+from pytest_k8snet.watched import measured_nothing, overall
 
 PATH = Path(Way.SERVICE, "a", "watch", Family.IPV4)
 OK, LOST, REFUSED = Outcome.ANSWERED, Outcome.TIMED_OUT, Outcome.REFUSED

@@ -12,7 +12,7 @@ from scenes import facts
 from pytest_k8snet import report
 from pytest_k8snet.cli import main
 from pytest_k8snet.model import Family, Inconclusive, Outcome, Word
-from pytest_k8snet.outages import PROFILES, Record, Run, Trail, Watched, Way, record
+from pytest_k8snet.outages import PROFILES, Record, Run, Trail, Way, record
 from pytest_k8snet.outages import Path as Asked
 from pytest_k8snet.report.watch_schema import (
     WATCH_VERSION,
@@ -20,6 +20,7 @@ from pytest_k8snet.report.watch_schema import (
     watch_document,
 )
 from pytest_k8snet.report.watch_text import MOST_ROWS, progress_line, tables
+from pytest_k8snet.watched import Watched
 from pytest_k8snet.workbench import Watching
 
 STARTED = 1_795_000_000.0

@@ -115,10 +115,10 @@ def create_all(
         ClusterError: when one is refused; the others are made all the same.
 
     """
-    return [whole(one) for one in create_each(api, items)]
+    return [or_raise(one) for one in create_each(api, items)]
 
 
-def whole(made: dict[str, Any] | ApiError) -> dict[str, Any]:
+def or_raise(made: dict[str, Any] | ApiError) -> dict[str, Any]:
     """Give what was made, or raise why it was not."""
     if isinstance(made, ApiError):
         raise made
@@ -128,7 +128,7 @@ def whole(made: dict[str, Any] | ApiError) -> dict[str, Any]:
 def create_each(
     api: Api, items: Iterable[tuple[str, dict[str, Any]]]
 ) -> list[dict[str, Any] | ApiError]:
-    """Do the same, and give why in the place of what is refused."""
+    """Do as ``create_all`` does, and give why in the place of what is refused."""
 
     def make(pair: tuple[str, dict[str, Any]]) -> dict[str, Any] | ApiError:
         namespace, item = pair
@@ -346,7 +346,7 @@ def remove(api: Api, names: Iterable[str], *, wait: float = 0.0) -> list[str]:
         those still terminating.
 
     Raises:
-        ClusterError: when one may not be deleted; the others are all the same.
+        ClusterError: when one may not be deleted; the others are deleted all the same.
 
     """
     left = list(names)

@@ -12,7 +12,8 @@ from pytest_k8snet.outages import Way
 
 if TYPE_CHECKING:
     from pytest_k8snet.model import ClusterFacts
-    from pytest_k8snet.outages import Record, Watched
+    from pytest_k8snet.outages import Record
+    from pytest_k8snet.watched import Watched
 
 WATCH_VERSION = 1
 

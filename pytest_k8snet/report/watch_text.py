@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from pytest_k8snet.outages import Outage, Record, Watched
+    from pytest_k8snet.outages import Outage, Record
+    from pytest_k8snet.watched import Watched
 
 MOST_ROWS = 12
 COLOURS = {Word.PASS: "green", Word.FAIL: "red", Word.INCONCLUSIVE: "yellow"}
