@@ -6,7 +6,9 @@ import os
 import signal
 import threading
 import time
+from concurrent.futures import Future
 from functools import partial
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -208,3 +210,41 @@ def test_the_end_waits_until_all_is_known(alone: tuple[Watch, Agent]) -> None:
 
     assert watch._seen.ended is not None
     assert agent.covered >= watch._seen.ended
+
+
+def test_a_channel_that_is_lost_is_closed_before_another_is_opened() -> None:
+    events: list[str] = []
+
+    def connect() -> Any:
+        events.append("connect")
+        return reply_with(outcome="answered", incarnation="b")
+
+    agent = Agent("a", connect)
+    agent.channel = reply_with(outcome="not probed")
+    agent.channel.lost = True
+    agent.channel.close = lambda: events.append("close")  # type: ignore[method-assign]
+
+    agent.ask(op="fetch")
+
+    assert events == ["close", "connect"]
+
+
+def reply_with(**reply: str) -> Any:
+    """Give a channel that answers everything so."""
+    answer: Future[dict[str, str]] = Future()
+    answer.set_result(reply)
+    return SimpleNamespace(lost=False, submit=lambda _: [answer])
+
+
+@pytest.mark.parametrize("later", [0.0, 4.0], ids=["restarted", "moved"])
+def test_who_is_asked_at_a_former_address_is_excused_until_that_is_known(
+    later: float,
+) -> None:
+    agent = idle("a")
+    agent.incarnation = "before"
+    agent.moved = time.monotonic() + later
+
+    agent._note_life("after")
+
+    ((_, end),) = agent.absences
+    assert end >= agent.moved
